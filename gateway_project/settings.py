@@ -1,0 +1,151 @@
+"""Settings: the only place that reads the environment.
+
+``FOO`` may always come from a file named in ``FOO_FILE``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = BASE_DIR / "var"
+
+env = environ.FileAwareEnv()
+if (BASE_DIR / ".env").is_file():
+    env.read_env(str(BASE_DIR / ".env"))
+
+
+def positive(name: str, default: float) -> float:
+    """A number of the environment that must be above zero."""
+    value = float(env.float(name, default=default))
+    if not value > 0:
+        raise ImproperlyConfigured(f"{name} must be above 0, not {value:g}.")
+    return value
+
+
+def whole(name: str, default: int, least: int = 1) -> int:
+    """A whole number of the environment with a lower bound."""
+    value = int(env.int(name, default=default))
+    if value < least:
+        raise ImproperlyConfigured(f"{name} must be at least {least}, not {value}.")
+    return value
+
+
+def local_secret() -> str:
+    """A secret key of this checkout's own, made on first use: for running on one machine without setup."""
+    path = VAR_DIR / "secret_key"
+    if not path.is_file():
+        VAR_DIR.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(os.urandom(48).hex())
+    return path.read_text()
+
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="") or local_secret()
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "routing.apps.RoutingConfig",
+    "proxying.apps.ProxyingConfig",
+    "dashboard.apps.DashboardConfig",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "gateway_project.urls"
+ASGI_APPLICATION = "gateway_project.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+
+def database() -> dict[str, Any]:
+    """The database, tuned per engine: see ``docs/deploying.md`` for the reasons."""
+    VAR_DIR.mkdir(parents=True, exist_ok=True)
+    config: dict[str, Any] = env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'sluice.sqlite3'}")
+    if config["ENGINE"].endswith("sqlite3"):
+        config["OPTIONS"] = {
+            "timeout": 20,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        }
+    elif config["ENGINE"].endswith("postgresql"):
+        config["CONN_MAX_AGE"] = 0
+        config["OPTIONS"] = {
+            "pool": {"min_size": 2, "max_size": 8, "timeout": 10},
+            **config.get("OPTIONS", {}),
+        }
+    return config
+
+
+DATABASES = {"default": database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# The shared cache: pins, tickets and health. Empty: one worker, in its own memory.
+CACHE_URL = env.str("CACHE_URL", default="")
+# (CACHES itself is built in routing/cachebackends terms, below.)
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+LOGIN_URL = "/admin/login/"
+
+# --- the gateway; units are in the names ---
+GATEWAY_BIND = env.str("GATEWAY_BIND", default="127.0.0.1:8000")
+GATEWAY_WORKERS = whole("GATEWAY_WORKERS", 1)
+GATEWAY_MAX_BODY_BYTES = whole("GATEWAY_MAX_BODY_BYTES", 33_554_432)
+GATEWAY_SESSION_HEADER = env.str("GATEWAY_SESSION_HEADER", default="X-Session-ID")
+GATEWAY_USER_PATH_HEADER = env.str("GATEWAY_USER_PATH_HEADER", default="X-User-Path")
+GATEWAY_EXPOSE_ROUTING_HEADERS = env.bool("GATEWAY_EXPOSE_ROUTING_HEADERS", default=True)
+GATEWAY_EXPOSE_EXACT_MODELS = env.bool("GATEWAY_EXPOSE_EXACT_MODELS", default=True)
+GATEWAY_REFRESH_INTERVAL_S = positive("GATEWAY_REFRESH_INTERVAL_S", 0.25)
+GATEWAY_PROBE_INTERVAL_S = positive("GATEWAY_PROBE_INTERVAL_S", 60)
+GATEWAY_CONNECT_TIMEOUT_S = positive("GATEWAY_CONNECT_TIMEOUT_S", 5)
+GATEWAY_FIRST_BYTE_TIMEOUT_S = positive("GATEWAY_FIRST_BYTE_TIMEOUT_S", 300)
+GATEWAY_IDLE_TIMEOUT_S = positive("GATEWAY_IDLE_TIMEOUT_S", 120)
+GATEWAY_TOTAL_TIMEOUT_S = positive("GATEWAY_TOTAL_TIMEOUT_S", 600)
+GATEWAY_CIRCUIT_FAILURES = whole("GATEWAY_CIRCUIT_FAILURES", 5)
+GATEWAY_CIRCUIT_OPEN_S = positive("GATEWAY_CIRCUIT_OPEN_S", 30)
+GATEWAY_DRAIN_S = positive("GATEWAY_DRAIN_S", 600)
+GATEWAY_ENCRYPTION_KEYS = env.list("GATEWAY_ENCRYPTION_KEYS", default=[])
+GATEWAY_SECRET_ENV_ALLOW = env.list("GATEWAY_SECRET_ENV_ALLOW", default=["*_KEY", "*_KEY_*", "*_TOKEN"])
+GATEWAY_EGRESS_DENY_PRIVATE = env.bool("GATEWAY_EGRESS_DENY_PRIVATE", default=False)
+GATEWAY_METRICS_OPEN = env.bool("GATEWAY_METRICS_OPEN", default=False)
+GATEWAY_ALLOW_ANONYMOUS = env.bool("GATEWAY_ALLOW_ANONYMOUS", default=False)
+GATEWAY_LOG_FORMAT = env.str("GATEWAY_LOG_FORMAT", default="json")
+# Where ${NAME} in a provider's credential is looked up; routing/credentials.py applies the allow-list.
+GATEWAY_SECRET_ENVIRONMENT = os.environ

@@ -1,0 +1,148 @@
+"""What an adapter is: four pure steps between a client's dialect and a provider's wire format.
+
+An adapter never logs, sleeps, retries or reads settings. ``ADAPTERS`` in ``proxying.adapters`` has one line
+for each wire format; kinds (``routing.kinds``) name the one they speak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from proxying.errors import ErrorFacts
+from routing.types import Endpoint, Provider
+
+
+@dataclass(slots=True)
+class ClientBody:
+    """A client's JSON request: the bytes as sent, and the top-level object parsed from them.
+
+    ``raw`` is what survives untouched; ``data`` is for reading. ``dialect`` is what the client speaks:
+    ``openai``, ``anthropic`` or ``responses``.
+    """
+
+    raw: bytes
+    data: dict[str, Any]
+    endpoint: Endpoint
+    dialect: str = "openai"
+
+    @property
+    def wants_stream(self) -> bool:
+        """Whether the client asked for a stream."""
+        return self.data.get("stream") is True
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The upstream of one attempt."""
+
+    provider: Provider
+    model: str
+
+
+@dataclass(slots=True)
+class UpstreamRequest:
+    """One HTTP request for the client to send. ``headers`` hold the credential: never logged."""
+
+    method: str
+    url: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens of one answer; None where the provider does not say. Prompt includes cached tokens."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+@dataclass(slots=True)
+class ParsedAnswer:
+    """A whole answer, in the client's dialect."""
+
+    body: bytes
+    usage: Usage
+    content_type: bytes = b"application/json"
+
+
+class StreamTranslator(Protocol):
+    """A fresh object per stream: fed upstream bytes, it yields bytes in the client's dialect.
+
+    ``has_content`` turns true with the first content event (text, reasoning, tool call, refusal, audio, or
+    a finish). ``finished`` turns true when the answer is complete as the wire format defines it.
+    """
+
+    has_content: bool
+    finished: bool
+    usage: Usage
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take a piece of the upstream body of any size; answer what may go to the client now.
+
+        Raises:
+            UpstreamStatusError: an error event of the provider.
+            UpstreamProtocolError: an event that is not of the format, or one over the bound.
+        """
+        ...
+
+    def end(self) -> bytes:
+        """The upstream body ended; answer the closing bytes (``[DONE]`` if it lacked).
+
+        Raises:
+            UpstreamProtocolError: it ended before the answer was complete.
+        """
+        ...
+
+
+class Adapter(Protocol):
+    """One wire format."""
+
+    def build_request(self, body: ClientBody, target: Target, headers: Mapping[str, str]) -> UpstreamRequest:
+        """Build the upstream request for a client's body.
+
+        ``headers`` are the client's, lower-case names; what of them goes upstream is the adapter's choice.
+
+        Raises:
+            InvalidRequestError: the body says something that this wire format cannot express.
+        """
+        ...
+
+    def parse_response(
+        self, status: int, headers: Mapping[str, str], body: bytes, request: ClientBody
+    ) -> ParsedAnswer:
+        """Read a whole 2xx answer.
+
+        Raises:
+            UpstreamStatusError: an error object in a 2xx answer.
+            UpstreamProtocolError: it is empty, not JSON, or not of the endpoint's shape.
+        """
+        ...
+
+    def stream(self, request: ClientBody) -> StreamTranslator:
+        """A fresh translator for one streamed answer."""
+        ...
+
+    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes, now: float) -> ErrorFacts:
+        """Read a non-2xx answer. ``now`` (Unix seconds) is for Retry-After dates. Never raises."""
+        ...
+
+    def models_url(self, provider: Provider) -> str:
+        """Where the provider lists its models."""
+        ...
+
+    def parse_models(self, body: bytes) -> Iterable[tuple[str, str, int]]:
+        """Read a models list: ``(id, owned_by, created)`` each.
+
+        Raises:
+            UpstreamProtocolError: it is not one.
+        """
+        ...
+
+    def auth_headers(self, provider: Provider) -> dict[str, str]:
+        """The credential as this provider wants it."""
+        ...

@@ -1,0 +1,67 @@
+"""What is kept of each request: one row, its attempts inside. Prompts and answers are not stored."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class RequestRecord(models.Model):
+    """One client request and what became of it; written in batches by ``proxying.records``.
+
+    Attributes:
+        outcome: ``ok``, ``error`` (refused, or every attempt failed), ``client_gone`` or ``cut`` (a stream
+            that broke after its first content).
+        blocked_candidates: List of ``{"selector", "status", "reason", "reasons"}``.
+        attempts: List of ``{"provider", "model", "started_at", "latency_ms", "status", "error"}``.
+        cost_microusd: Null when the model has no known price.
+    """
+
+    request_id = models.CharField(max_length=128, db_index=True)
+    decision_id = models.CharField(max_length=40, unique=True)
+    started_at = models.DateTimeField(db_index=True)
+    endpoint = models.CharField(max_length=30)
+    requested_model = models.CharField(max_length=300)
+    canonical_model = models.CharField(max_length=300, blank=True)
+    strategy = models.CharField(max_length=50, blank=True)
+    config_primary = models.CharField(max_length=400, blank=True)
+    effective_candidate = models.CharField(max_length=400, blank=True)
+    selected_provider_name = models.CharField(max_length=100, blank=True)
+    selected_exact_model = models.CharField(max_length=300, blank=True)
+    blocked_candidates = models.JSONField(default=list)
+    affinity = models.CharField(max_length=10, blank=True)
+    revision = models.PositiveBigIntegerField(default=0)
+    attempts = models.JSONField(default=list)
+    attempt_count = models.PositiveSmallIntegerField(default=0)
+    failover_used = models.BooleanField(default=False)
+    fallback_target = models.CharField(max_length=400, blank=True)
+    streamed = models.BooleanField(default=False)
+    status = models.PositiveSmallIntegerField()
+    outcome = models.CharField(max_length=20)
+    error_code = models.CharField(max_length=100, blank=True)
+    error_message = models.CharField(max_length=500, blank=True)
+    latency_ms = models.FloatField()
+    first_content_ms = models.FloatField(null=True)
+    overhead_ms = models.FloatField(default=0)
+    prompt_tokens = models.PositiveIntegerField(null=True)
+    completion_tokens = models.PositiveIntegerField(null=True)
+    cached_tokens = models.PositiveIntegerField(null=True)
+    reasoning_tokens = models.PositiveIntegerField(null=True)
+    cost_microusd = models.BigIntegerField(null=True)
+    caller_id = models.CharField(max_length=40, blank=True)
+    caller_name = models.CharField(max_length=150, blank=True)
+    user_path = models.CharField(max_length=300, blank=True)
+    source = models.CharField(max_length=20, default="api")
+
+    class Meta:
+        ordering = ["-started_at", "-id"]
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(fields=["-started_at", "-id"], name="record_newest"),
+            models.Index(fields=["canonical_model", "-started_at"], name="record_by_model"),
+            models.Index(fields=["selected_provider_name", "-started_at"], name="record_by_provider"),
+            models.Index(fields=["caller_id", "-started_at"], name="record_by_caller"),
+            models.Index(fields=["status", "-started_at"], name="record_by_status"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.request_id}: {self.requested_model} {self.status}"

@@ -1,0 +1,98 @@
+"""The provider kinds: one data row each. A vendor that speaks OpenAI's format needs nothing but its row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from routing.types import Endpoint
+
+OPENAI_ENDPOINTS: Final = frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS})
+CHAT_AND_EMBEDDINGS: Final = frozenset({Endpoint.CHAT, Endpoint.EMBEDDINGS})
+CHAT_ONLY: Final = frozenset({Endpoint.CHAT})
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How to speak to a vendor.
+
+    Attributes:
+        name: What stands in ``type:`` of the configuration file.
+        label: What people read.
+        wire: The adapter in ``proxying.adapters.ADAPTERS``.
+        default_base_url: With the version prefix; empty when the operator must give one.
+        endpoints: What candidates of this kind can serve.
+        auth_header: The header that carries the credential.
+        auth_scheme: The word before the credential, empty for none.
+        needs_key: Whether a provider without a credential is a mistake.
+        lists_models: Whether ``GET {base_url}/models`` is worth asking.
+        quirks: Flags that the adapter knows; see the adapter's docstring.
+    """
+
+    name: str
+    label: str
+    wire: str = "openai"
+    default_base_url: str = ""
+    endpoints: frozenset[Endpoint] = OPENAI_ENDPOINTS
+    auth_header: str = "authorization"
+    auth_scheme: str = "Bearer"
+    needs_key: bool = True
+    lists_models: bool = True
+    quirks: frozenset[str] = frozenset()
+
+
+# Quirks of the OpenAI wire, each with its source in docs/providers.md:
+#   no_stream_options   refuses or ignores stream_options.include_usage, so it is not added
+#   models_prefix       ids in the models list carry "models/", which a request does not need
+#   strip_unknown       refuses unknown parameters with a 400
+_ROWS: Final = (
+    Kind("openai", "OpenAI", default_base_url="https://api.openai.com/v1"),
+    Kind("azure_openai", "Azure OpenAI", auth_header="api-key", auth_scheme=""),
+    Kind("groq", "Groq", default_base_url="https://api.groq.com/openai/v1", endpoints=CHAT_ONLY),
+    Kind("xai", "xAI", default_base_url="https://api.x.ai/v1", endpoints=CHAT_ONLY),
+    Kind(
+        "deepseek",
+        "DeepSeek",
+        default_base_url="https://api.deepseek.com/v1",
+        endpoints=frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS}),
+    ),
+    Kind("openrouter", "OpenRouter", default_base_url="https://openrouter.ai/api/v1"),
+    Kind(
+        "mistral",
+        "Mistral",
+        default_base_url="https://api.mistral.ai/v1",
+        endpoints=CHAT_AND_EMBEDDINGS,
+        quirks=frozenset({"no_stream_options"}),
+    ),
+    Kind("together", "Together", default_base_url="https://api.together.xyz/v1"),
+    Kind("fireworks", "Fireworks", default_base_url="https://api.fireworks.ai/inference/v1"),
+    Kind(
+        "cerebras",
+        "Cerebras",
+        default_base_url="https://api.cerebras.ai/v1",
+        endpoints=frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS}),
+    ),
+    Kind("moonshot", "Moonshot", default_base_url="https://api.moonshot.ai/v1", endpoints=CHAT_ONLY),
+    Kind(
+        "perplexity",
+        "Perplexity",
+        default_base_url="https://api.perplexity.ai",
+        endpoints=CHAT_ONLY,
+        lists_models=False,
+        quirks=frozenset({"no_stream_options"}),
+    ),
+    Kind(
+        "gemini",
+        "Gemini (OpenAI endpoint)",
+        default_base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        endpoints=CHAT_AND_EMBEDDINGS,
+        quirks=frozenset({"models_prefix"}),
+    ),
+    Kind("ollama", "Ollama", default_base_url="http://127.0.0.1:11434/v1", needs_key=False),
+    Kind("vllm", "vLLM", default_base_url="http://127.0.0.1:8000/v1", needs_key=False),
+    Kind("openai_compatible", "OpenAI-compatible", needs_key=False),
+)
+
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType({row.name: row for row in _ROWS})
