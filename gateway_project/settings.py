@@ -101,6 +101,8 @@ def database() -> dict[str, Any]:
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         }
+        # A file, not memory: tests use the locking and the snapshots that production has.
+        config["TEST"] = {"NAME": VAR_DIR / "test.sqlite3"}
     elif config["ENGINE"].endswith("postgresql"):
         config["CONN_MAX_AGE"] = 0
         config["OPTIONS"] = {

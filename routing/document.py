@@ -4,8 +4,8 @@ A document maps an object key to the object's fields, all JSON values. An object
 and names, each percent-encoded, joined by ``/``:
 
 ======================================  ====================================================================
-``provider/NAME``                       kind, base_url, credential, configured_models, options, ``*_timeout_s``,
-                                        max_in_flight and the switch
+``provider/NAME``                       kind, base_url, credential, configured_models, options,
+                                        ``*_timeout_s``, max_in_flight and the switch
 ``pool/CANONICAL``                      description, the policy columns (null or "": as in the defaults) and
                                         the switch
 ``candidate/CANONICAL/PROVIDER/MODEL``  priority, weight and the switch
@@ -16,7 +16,8 @@ and names, each percent-encoded, joined by ``/``:
 ======================================  ====================================================================
 
 The switch is ``enabled, switch_reason, switch_base, switch_expires_at``. ``credential`` is the reference
-as written (``${NAME}``), or ``set …f3a`` for a stored key, or empty: never a secret. Instants are ISO 8601, UTC.
+as written (``${NAME}``), or ``set …f3a`` for a stored key, or empty: never a secret. Instants are ISO 8601,
+UTC.
 """
 
 from __future__ import annotations
