@@ -1,0 +1,54 @@
+# Everything runs in .venv, made from PYTHON (3.11 or newer) and the hashed locks in requirements/.
+PYTHON ?= python3
+BIN := .venv/bin
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench lock clean venv venv-dev
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+run: venv ## a demo on http://127.0.0.1:8000: no account, no network, no setup
+	@exec $(BIN)/python manage.py run_demo $(ARGS)
+
+test: venv-dev ## the tests; with TEST_DATABASE_URL and TEST_CACHE_URL also those of PostgreSQL and Redis
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: venv-dev ## formatting, lint, types, layers, templates, migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	@find gateway_project routing proxying dashboard tests -name '*.py' -not -path '*/migrations/*' -print0 \
+		| xargs -0 $(BIN)/django-upgrade --target-version 5.2 --check
+	@find templates dashboard -name '*.html' -print0 2>/dev/null \
+		| xargs -0 -r $(BIN)/djade --check --target-version 5.2
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check --fail-level WARNING
+
+format: venv-dev ## put code and templates into the house's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	@find templates dashboard -name '*.html' -print0 2>/dev/null \
+		| xargs -0 -r $(BIN)/djade --target-version 5.2
+
+bench: venv-dev ## measure the gateway on this machine; see bench/README.md
+	$(BIN)/python -m bench $(ARGS)
+
+lock: venv-dev ## resolve requirements/*.in again into the hashed locks
+	$(COMPILE) $(ARGS) requirements/base.in -o requirements/base.txt
+	$(COMPILE) $(ARGS) -c requirements/base.txt requirements/fast.in -o requirements/fast.txt
+	$(COMPILE) $(ARGS) -c requirements/base.txt -c requirements/fast.txt requirements/dev.in -o requirements/dev.txt
+	$(COMPILE) $(ARGS) -c requirements/dev.txt requirements/conformance.in -o requirements/conformance.txt
+
+clean: ## remove what the other targets made (the demo's data in var/ too)
+	rm -rf .venv var staticfiles .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv:
+	@$(PYTHON) requirements/install.py base
+
+venv-dev:
+	@$(PYTHON) requirements/install.py dev

@@ -1,0 +1,57 @@
+"""What all tests share: the tiers, the event loop, the private Redis of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+# Which variable a tier needs. Without it the tier's tests are left out, and the summary says so.
+TIERS = {"postgres": "TEST_DATABASE_URL", "redis": "TEST_CACHE_URL"}
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests whose service is not there."""
+    absent = {tier for tier, variable in TIERS.items() if not os.environ.get(variable)}
+    left_out = dict.fromkeys(sorted(absent), 0)
+    kept, dropped = [], []
+    for item in items:
+        lacking = absent & {mark.name for mark in item.iter_markers()}
+        for tier in lacking:
+            left_out[tier] += 1
+        (dropped if lacking else kept).append(item)
+    config.stash[LEFT_OUT] = left_out
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which tests were left out, and how to run them."""
+    for tier, count in config.stash.get(LEFT_OUT, {}).items():
+        if count:
+            terminalreporter.write_line(f"{count} tests of {tier} left out: {TIERS[tier]} is not set.")
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio, like the gateway."""
+    return "asyncio"
+
+
+@pytest.fixture
+def redis_url() -> Iterator[str]:
+    """The URL of a Redis database that is empty now and emptied afterwards (only with the mark ``redis``)."""
+    import redis
+
+    url = os.environ["TEST_CACHE_URL"]
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    parts = url.rsplit("/", 1)
+    if parts[-1].isdigit():
+        url = f"{parts[0]}/{(int(parts[-1]) + worker) % 16}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        yield url
+        client.flushdb()
