@@ -115,9 +115,40 @@ def database() -> dict[str, Any]:
 DATABASES = {"default": database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# The shared cache: pins, tickets and health. Empty: one worker, in its own memory.
+# The shared cache: pins, tickets and health. redis:// or rediss://; empty: one worker, in its own memory.
 CACHE_URL = env.str("CACHE_URL", default="")
-# (CACHES itself is built in routing/cachebackends terms, below.)
+# Session pins kept in memory when CACHE_URL is empty; the one not used for longest makes room. In Redis
+# their time to live is the bound.
+GATEWAY_PINS_MAX = whole("GATEWAY_PINS_MAX", 50_000)
+
+
+def cache(alias: str, *, limit: int = 0, timeout_s: int | None = None) -> dict[str, Any]:
+    """One cache: on the server that ``CACHE_URL`` names, or in this process, ``limit`` entries (0: any)."""
+    config: dict[str, Any] = {"KEY_PREFIX": f"sluice-{alias}", "TIMEOUT": timeout_s}
+    if not CACHE_URL:
+        memory = "routing.cachebackends.SluiceLocMemCache"
+        return {**config, "BACKEND": memory, "LOCATION": alias, "OPTIONS": {"MAX_ENTRIES": limit}}
+    scheme, _, _ = CACHE_URL.partition("://")
+    if scheme not in {"redis", "rediss"}:
+        # The address may hold a password: only its scheme is repeated.
+        raise ImproperlyConfigured(f"CACHE_URL must begin with redis:// or rediss://, not {scheme[:20]!r}.")
+    options: dict[str, Any] = {"socket_timeout": 1, "socket_connect_timeout": 1}
+    if alias != "default":
+        options["serializer"] = "routing.cachebackends.JSONSerializer"
+    return {
+        **config,
+        "BACKEND": "routing.cachebackends.SluiceRedisCache",
+        "LOCATION": CACHE_URL,
+        "OPTIONS": options,
+    }
+
+
+CACHES = {
+    "default": cache("default", limit=10_000, timeout_s=300),
+    "pins": cache("pins", limit=GATEWAY_PINS_MAX, timeout_s=1800),
+    "tickets": cache("tickets"),
+    "health": cache("health", limit=10_000, timeout_s=600),
+}
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = env.str("TIME_ZONE", default="UTC")
