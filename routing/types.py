@@ -307,20 +307,23 @@ class RoutingTable:
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """Live failures of one (provider, model), or of one provider's credential.
+    """Live failures of one (provider, model), or of one provider's credential; see ``routing.health``.
 
     Open until ``open_until``; from then on half-open until a trial has its verdict, with
-    ``trial_until`` the end of the lease of the trial in flight. ``openings`` counts how often it opened
-    in a row (0: closed). A cooldown comes from a 429; ``cooldown_stated`` when the provider named the time.
+    ``trial_until`` the end of the lease of the trial in flight (``trial_seq`` counts claims and releases).
+    ``openings`` counts how often it opened in a row (0: closed), ``closed_at`` is when a success last closed
+    it. A cooldown comes from a 429; ``stated_until`` is how much of it the provider named itself.
     """
 
     failures: int = 0
     openings: int = 0
     open_until: float = 0.0
     trial_until: float = 0.0
+    trial_seq: int = 0
     cooldown_until: float = 0.0
-    cooldown_stated: bool = False
+    stated_until: float = 0.0
     since_at: float = 0.0
+    closed_at: float = 0.0
     cause: str = ""
 
 

@@ -1,0 +1,423 @@
+"""Who may serve: one function evaluates a pool, and everybody who shows or uses the result calls it. Pure.
+
+``evaluate`` reads one table and one health view and finds, for every candidate, its status and *all* its
+reasons in the order of ``Reason``. The resolver, the models list, the admin API, the dashboard and
+``explain`` share it; nobody computes eligibility a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from math import inf
+from typing import Final
+
+from routing.health import Phase, phase
+from routing.kinds import KINDS
+from routing.strategies import by_priority, by_weight
+from routing.types import (
+    Caller,
+    Candidate,
+    CandidateState,
+    CandidateStatus,
+    Circuit,
+    Discovery,
+    DiscoveryState,
+    Endpoint,
+    Evaluation,
+    HealthView,
+    InventoryMode,
+    Pool,
+    PoolStatus,
+    Provider,
+    Reason,
+    ReasonNote,
+    RoutingTable,
+    RuntimeClass,
+    Strategy,
+    Switch,
+    WhenAllBlocked,
+)
+
+PROBES_UNTIL_UNHEALTHY: Final = 3
+
+MARKS: Final = frozenset({Reason.PROVIDER_DEGRADED, Reason.CIRCUIT_HALF_OPEN, Reason.LAST_CANDIDATE_KEPT})
+RUNTIME: Final = frozenset(
+    {
+        Reason.PROVIDER_UNHEALTHY,
+        Reason.CIRCUIT_OPEN,
+        Reason.COOLING_DOWN,
+        Reason.TRIAL_IN_FLIGHT,
+        Reason.PROVIDER_BUSY,
+    }
+)
+_MANUAL: Final = frozenset({Reason.CANDIDATE_DISABLED, Reason.PROVIDER_DISABLED})
+_CALLER_SIDE: Final = frozenset({Reason.CALLER_NOT_ALLOWED, Reason.UNSUPPORTED_ENDPOINT})
+_ORDER: Final = {reason: position for position, reason in enumerate(Reason)}
+_NO_CIRCUIT: Final = Circuit()
+_HEALTHY: Final = (RuntimeClass.HEALTHY, "")
+
+
+def shown_models(provider: Provider, mode: InventoryMode) -> frozenset[str]:
+    """The models that exact names and the models list offer.
+
+    ``allowlist``: the configured ones. ``fallback``: the discovered ones, or the configured ones while
+    discovery has none; the last good list outlives a failed probe.
+    """
+    if mode is InventoryMode.ALLOWLIST:
+        return provider.configured_models
+    return provider.discovery.models or provider.configured_models
+
+
+def provider_class(
+    provider: Provider, health: HealthView, mode: InventoryMode, now: float
+) -> tuple[RuntimeClass, str]:
+    """A provider's runtime class and its sentence: what discovery says, and whether its key is accepted."""
+    found, message = _discovery_class(provider, health, mode)
+    circuit = health.credentials.get(provider.name)
+    if circuit is None or found is RuntimeClass.UNHEALTHY:
+        return found, message
+    where = phase(circuit, now)
+    if where is Phase.OPEN:
+        return RuntimeClass.UNHEALTHY, _with_cause("The provider refused the gateway's credential", circuit)
+    if where is not Phase.CLOSED:
+        return RuntimeClass.DEGRADED, "The credential was refused and is on trial."
+    return found, message
+
+
+def _discovery_class(provider: Provider, health: HealthView, mode: InventoryMode) -> tuple[RuntimeClass, str]:
+    if provider.credential_error:
+        return RuntimeClass.UNHEALTHY, f"No usable credential: {provider.credential_error}"
+    if mode is InventoryMode.ALLOWLIST:
+        return RuntimeClass.HEALTHY, "The configured models are taken as given."
+    kind = KINDS.get(provider.kind)
+    state = provider.discovery.state
+    if state is DiscoveryState.FAILED:
+        return _after_failed_probe(provider, health)
+    if state is DiscoveryState.OK:
+        known = provider.discovery.models or provider.configured_models
+        return _HEALTHY if known else (RuntimeClass.DEGRADED, "The provider lists no models.")
+    if state is DiscoveryState.UNSUPPORTED or (kind is not None and not kind.lists_models):
+        return RuntimeClass.HEALTHY, "The provider has no models list."
+    return RuntimeClass.DEGRADED, "The provider has not been probed yet."
+
+
+def _after_failed_probe(provider: Provider, health: HealthView) -> tuple[RuntimeClass, str]:
+    """Unhealthy needs three failures in a row, no models known, and no live success since the first."""
+    discovery = provider.discovery
+    error = discovery.error or "no answer"
+    known = bool(discovery.models or provider.configured_models)
+    if known or discovery.failures < PROBES_UNTIL_UNHEALTHY or _served_since(provider, health, discovery):
+        return RuntimeClass.DEGRADED, f"The last probe failed: {error}"
+    return RuntimeClass.UNHEALTHY, f"{discovery.failures} probes in a row failed: {error}"
+
+
+def _served_since(provider: Provider, health: HealthView, discovery: Discovery) -> bool:
+    served_at = health.last_success_at.get(provider.name)
+    if served_at is None:
+        return False
+    return discovery.first_failed_at is None or served_at >= discovery.first_failed_at
+
+
+@dataclass(slots=True)
+class _Finding:
+    """What is being found of one candidate. ``blocks`` pairs each block with its known end (or None).
+
+    ``soft`` is false once something blocks that ``keep_last`` may not overrule.
+    """
+
+    notes: list[ReasonNote] = field(default_factory=list)
+    ends: list[float | None] = field(default_factory=list)
+    soft: bool = True
+
+    def block(self, code: Reason, message: str, until: float | None = None, *, soft: bool = False) -> None:
+        self.notes.append(ReasonNote(code, message))
+        self.ends.append(until)
+        self.soft = self.soft and soft
+
+    def mark(self, code: Reason, message: str) -> None:
+        self.notes.append(ReasonNote(code, message))
+
+    @property
+    def recovers_at(self) -> float | None:
+        """When every block will be gone, where that is known of all."""
+        known = [end for end in self.ends if end is not None]
+        return max(known) if known and len(known) == len(self.ends) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Scene:
+    """What all candidates of one evaluation have in common."""
+
+    pool: Pool
+    pool_on: bool
+    table: RoutingTable
+    health: HealthView
+    now: float
+    endpoint: Endpoint | None
+    caller: Caller | None
+    caller_ok: bool
+
+
+def evaluate(  # noqa: PLR0913 - each argument is one thing that a candidate's eligibility depends on
+    pool: Pool,
+    table: RoutingTable,
+    health: HealthView,
+    *,
+    now: float,
+    endpoint: Endpoint | None = None,
+    caller: Caller | None = None,
+    requested: str = "",
+) -> Evaluation:
+    """Evaluate a pool for one caller and endpoint (None: any) at ``now``.
+
+    ``requested`` is the name that the client sent: a caller's patterns are on it and on qualified names.
+    The result holds for the same table and health view until its ``valid_until``.
+    """
+    pool_on = pool.switch.value_at(now)
+    caller_ok = caller is None or caller.may_use(requested or pool.canonical_model)
+    scene = _Scene(pool, pool_on, table, health, now, endpoint, caller, caller_ok)
+    found = [_inspect(candidate, scene) for candidate in pool.candidates]
+    states = [state for state, _ in found]
+    if found and pool_on and not any(state.selectable for state in states):
+        states = _spare(pool, found)
+    selectable = tuple([state.candidate for state in states if state.selectable])
+    status, reason = _pool_status(pool_on, pool, states)
+    recoveries = [s.recovers_at for s in states if not s.selectable and s.recovers_at is not None]
+    return Evaluation(
+        pool=pool,
+        enabled=pool_on,
+        status=status,
+        status_reason=reason,
+        states=tuple(states),
+        selectable=selectable,
+        config_primary=config_primary(pool),
+        recovers_at=min(recoveries, default=None),
+        valid_until=_valid_until(scene),
+    )
+
+
+def config_primary(pool: Pool) -> Candidate | None:
+    """The candidate that configuration alone prefers, by the strategy's own comparator.
+
+    For ``weighted_round_robin`` that is the heaviest: the first slot over all candidates.
+    """
+    weighted = pool.policy.strategy is Strategy.WEIGHTED_ROUND_ROBIN
+    return min(pool.candidates, key=by_weight if weighted else by_priority, default=None)
+
+
+def _inspect(candidate: Candidate, scene: _Scene) -> tuple[CandidateState, bool]:
+    """The state of one candidate, and whether only what ``keep_last`` may overrule blocks it."""
+    finding = _Finding()
+    now, provider = scene.now, scene.table.providers.get(candidate.provider)
+    candidate_on = candidate.switch.value_at(now)
+    if not candidate_on:
+        _switched_off(finding, Reason.CANDIDATE_DISABLED, "The candidate is switched off", candidate.switch)
+    if provider is None:
+        finding.block(Reason.PROVIDER_DISABLED, f"There is no provider {candidate.provider!r}.")
+        return _state(candidate, None, candidate_on, finding, RuntimeClass.UNHEALTHY), False
+    if not provider.switch.value_at(now):
+        _switched_off(
+            finding,
+            Reason.PROVIDER_DISABLED,
+            f"The provider {provider.name} is switched off",
+            provider.switch,
+        )
+    if not scene.pool_on:
+        _switched_off(
+            finding, Reason.CANONICAL_MODEL_DISABLED, "The canonical model is switched off", scene.pool.switch
+        )
+    _check_caller(finding, candidate, provider, scene)
+    if not _may_have(provider, candidate.model):
+        finding.block(Reason.MISSING_MODEL, f"{provider.name} has no model {candidate.model!r}.")
+    runtime = _check_runtime(finding, candidate, provider, scene)
+    if len(finding.notes) > 1:
+        finding.notes.sort(key=lambda note: _ORDER[note.code])
+    return _state(candidate, provider, candidate_on, finding, runtime, now=now), finding.soft
+
+
+def _switched_off(finding: _Finding, code: Reason, text: str, switch: Switch) -> None:
+    expires = switch.expires_at
+    until = expires if switch.base and expires is not None else None
+    finding.block(code, f"{text}: {switch.reason}" if switch.reason else f"{text}.", until)
+
+
+def _check_caller(finding: _Finding, candidate: Candidate, provider: Provider, scene: _Scene) -> None:
+    caller, endpoint = scene.caller, scene.endpoint
+    if not scene.caller_ok and caller is not None and not caller.may_use(candidate.selector):
+        finding.block(Reason.CALLER_NOT_ALLOWED, "The client key does not allow this model.")
+    served = bool(provider.endpoints) if endpoint is None else endpoint in provider.endpoints
+    if not served:
+        what = "any endpoint" if endpoint is None else endpoint.value
+        finding.block(Reason.UNSUPPORTED_ENDPOINT, f"{provider.name} cannot serve {what}.")
+
+
+def _may_have(provider: Provider, model: str) -> bool:
+    """Whether a model stands in either list; a provider with neither list may have any."""
+    discovered, configured = provider.discovery.models, provider.configured_models
+    return model in discovered or model in configured or not (discovered or configured)
+
+
+def _check_runtime(
+    finding: _Finding, candidate: Candidate, provider: Provider, scene: _Scene
+) -> RuntimeClass:
+    health, mode, now = scene.health, scene.table.inventory_mode, scene.now
+    found, message = _discovery_class(provider, health, mode)
+    if found is RuntimeClass.UNHEALTHY:
+        finding.block(Reason.PROVIDER_UNHEALTHY, message)
+    elif found is RuntimeClass.DEGRADED:
+        finding.mark(Reason.PROVIDER_DEGRADED, message)
+    if health.circuits or health.credentials:
+        circuit = health.circuits.get((provider.name, candidate.model))
+        credential = health.credentials.get(provider.name)
+        _check_circuits(finding, circuit or _NO_CIRCUIT, credential or _NO_CIRCUIT, now)
+        if credential is not None:
+            found, _ = provider_class(provider, health, mode, now)
+    if provider.name in health.busy:
+        finding.block(Reason.PROVIDER_BUSY, f"{provider.name} is at its limit of requests in flight.")
+    return found
+
+
+def _check_circuits(finding: _Finding, circuit: Circuit, credential: Circuit, now: float) -> None:
+    """Look at the circuit of the model and at the one of the provider's credential: one reason each."""
+    both = (
+        (phase(circuit, now), circuit, "The circuit"),
+        (phase(credential, now), credential, "The circuit of the provider's credential"),
+    )
+    opened = [
+        (c.open_until, _with_cause(f"{text} is open", c)) for where, c, text in both if where is Phase.OPEN
+    ]
+    if opened:
+        until = max(opened)[0]
+        finding.block(Reason.CIRCUIT_OPEN, f"{opened[0][1]} Until {_clock(until)}.", until, soft=True)
+    if now < circuit.cooldown_until:
+        stated = now < circuit.stated_until
+        by = "as the provider asked" if stated else "after a 429"
+        until = circuit.cooldown_until
+        finding.block(
+            Reason.COOLING_DOWN, f"Cooling down {by} until {_clock(until)}.", until, soft=not stated
+        )
+    trials = [c.trial_until for where, c, _ in both if where is Phase.TRIAL]
+    if trials:
+        until = max(trials)
+        message = "One trial request is under way; its outcome decides."
+        finding.block(Reason.TRIAL_IN_FLIGHT, message, until, soft=True)
+    if any(where is Phase.HALF_OPEN for where, _, _ in both):
+        finding.mark(Reason.CIRCUIT_HALF_OPEN, "The circuit is half-open: the next request is the trial.")
+
+
+def _with_cause(text: str, circuit: Circuit) -> str:
+    return f"{text}: {circuit.cause}." if circuit.cause else f"{text}."
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
+
+
+def _state(
+    candidate: Candidate,
+    provider: Provider | None,
+    candidate_on: bool,
+    finding: _Finding,
+    runtime: RuntimeClass,
+    *,
+    now: float = 0.0,
+) -> CandidateState:
+    provider_on = provider is not None and provider.switch.value_at(now)
+    codes = {note.code for note in finding.notes} if finding.notes else frozenset()
+    return CandidateState(
+        candidate=candidate,
+        provider_type=provider.kind if provider is not None else "",
+        provider_enabled=provider_on,
+        candidate_enabled=candidate_on,
+        effective_enabled=provider_on and candidate_on and Reason.CANONICAL_MODEL_DISABLED not in codes,
+        runtime=runtime,
+        selectable=not finding.ends,
+        status=_status(codes) if codes else CandidateStatus.ENABLED,
+        reasons=tuple(finding.notes),
+        recovers_at=finding.recovers_at,
+    )
+
+
+def _status(codes: Iterable[Reason]) -> CandidateStatus:
+    """The first status that applies."""
+    present = frozenset(codes)
+    for status, group in (
+        (CandidateStatus.DISABLED_MANUAL, _MANUAL),
+        (CandidateStatus.DISABLED_EFFECTIVE, {Reason.CANONICAL_MODEL_DISABLED}),
+        (CandidateStatus.MISSING_MODEL, {Reason.MISSING_MODEL}),
+        (CandidateStatus.UNHEALTHY_RUNTIME, RUNTIME),
+        (CandidateStatus.INELIGIBLE, _CALLER_SIDE),
+    ):
+        if present & group:
+            return status
+    return CandidateStatus.DEGRADED_RUNTIME
+
+
+def _spare(pool: Pool, found: Sequence[tuple[CandidateState, bool]]) -> list[CandidateState]:
+    """Nothing is selectable: let ``when_all_blocked`` say how far runtime health may go."""
+    rule = pool.policy.when_all_blocked
+    states = [state for state, _ in found]
+    if rule is WhenAllBlocked.KEEP_LAST:
+        soft = [state for state, is_soft in found if is_soft]
+        kept = min(soft, key=lambda s: (s.recovers_at or 0.0, by_priority(s.candidate)), default=None)
+        message = "Kept although blocked: the pool has no other candidate left."
+        return [_kept(state, message) if state is kept else state for state in states]
+    if rule is WhenAllBlocked.LAST_RESORT:
+        message = "Tried as a last resort: every candidate is blocked by its runtime health."
+        return [_kept(state, message) if _only_runtime(state) else state for state in states]
+    return states
+
+
+def _only_runtime(state: CandidateState) -> bool:
+    """Whether nothing but health blocks; the limit of requests in flight is the operator's and stands."""
+    blocks = {note.code for note in state.reasons} - MARKS
+    return blocks <= RUNTIME - {Reason.PROVIDER_BUSY}
+
+
+def _kept(state: CandidateState, message: str) -> CandidateState:
+    note = ReasonNote(Reason.LAST_CANDIDATE_KEPT, message)
+    return replace(
+        state, selectable=True, status=CandidateStatus.DEGRADED_RUNTIME, reasons=(*state.reasons, note)
+    )
+
+
+def _pool_status(pool_on: bool, pool: Pool, states: Sequence[CandidateState]) -> tuple[PoolStatus, str]:
+    if not pool_on:
+        return PoolStatus.DISABLED_MANUAL, pool.switch.reason or "The canonical model is switched off."
+    usable = sum(state.selectable for state in states)
+    if not usable:
+        return (
+            PoolStatus.UNAVAILABLE,
+            "No candidate can be used." if states else "The pool has no candidates.",
+        )
+    if usable < len(states):
+        return PoolStatus.DEGRADED, f"{usable} of {len(states)} candidates can be used."
+    degraded = sum(state.status is CandidateStatus.DEGRADED_RUNTIME for state in states)
+    if degraded:
+        return PoolStatus.DEGRADED, f"{degraded} of {len(states)} candidates are degraded."
+    return PoolStatus.ENABLED, ""
+
+
+def _valid_until(scene: _Scene) -> float:
+    """The next instant at which the passing of time alone may change the evaluation."""
+    now, health, providers = scene.now, scene.health, scene.table.providers
+    instants = [scene.pool.switch.expires_at]
+    for candidate in scene.pool.candidates:
+        instants.append(candidate.switch.expires_at)
+        provider = providers.get(candidate.provider)
+        if provider is not None:
+            instants.append(provider.switch.expires_at)
+        for circuit in (
+            health.circuits.get((candidate.provider, candidate.model)) if health.circuits else None,
+            health.credentials.get(candidate.provider) if health.credentials else None,
+        ):
+            if circuit is not None:
+                instants += (
+                    circuit.open_until,
+                    circuit.trial_until,
+                    circuit.cooldown_until,
+                    circuit.stated_until,
+                )
+    return min((at for at in instants if at is not None and at > now), default=inf)

@@ -1,0 +1,312 @@
+"""One request becomes one ``Decision``: match, evaluate, order. Pure: time, pins and tickets are arguments.
+
+``plan`` is all that can be known without the shared state; ``decide`` adds a pin and a ticket. What
+``listed`` lists is what ``plan`` finds a candidate for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from math import inf
+from typing import Final
+
+from routing.eligibility import MARKS, evaluate, shown_models
+from routing.matching import INVALID, NOT_FOUND, Match, match, unknown_model
+from routing.strategies import STRATEGIES, needs_ticket, slot_of
+from routing.types import (
+    Affinity,
+    Caller,
+    Candidate,
+    Decision,
+    Evaluation,
+    HealthView,
+    ModelInfo,
+    PoolPolicy,
+    Reason,
+    Refusal,
+    RouteRequest,
+    RoutingTable,
+)
+
+__all__ = ["ListedModel", "Match", "Plan", "bind", "decide", "listed", "match", "plan"]
+
+_NO_POLICY: Final = PoolPolicy()
+_NO_INFO: Final = ModelInfo()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All of a decision but the pin and the ticket; or the refusal.
+
+    ``pin_key`` is set when the session has a key and the pool wants affinity, ``counter_key`` when the
+    choice needs a ticket. ``candidate_ids`` are the selectors of the selectable candidates, in pool order.
+    It holds for the same table and health view until ``valid_until``; ``bind`` gives it another session.
+    """
+
+    requested_model: str
+    match: Match | None
+    evaluation: Evaluation | None
+    policy: PoolPolicy
+    revision: int
+    candidate_ids: tuple[str, ...] = ()
+    pin_key: str | None = None
+    counter_key: str | None = None
+    refusal: Refusal | None = None
+    valid_until: float = inf
+
+    @property
+    def canonical_model(self) -> str:
+        """The pool's name; empty for exact and bare names."""
+        if self.match is None or self.match.pool.synthetic:
+            return ""
+        return self.match.pool.canonical_model
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """How the name was matched, for people."""
+        return self.match.steps if self.match is not None else ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """One line of the models list. ``kind`` is ``pool``, ``alias`` or ``exact``; the rest is metadata."""
+
+    id: str
+    owned_by: str
+    created: int
+    kind: str
+    provider: str
+    upstream_model: str
+
+
+def plan(
+    table: RoutingTable,
+    health: HealthView,
+    request: RouteRequest,
+    *,
+    now: float,
+    expose_exact: bool = True,
+    any_endpoint: bool = False,
+) -> Plan:
+    """Match and evaluate a request at ``now``. ``any_endpoint`` asks whether it could be routed at all."""
+    name = request.model.strip()
+    found = match(table, request, now=now, expose_exact=expose_exact)
+    if isinstance(found, Refusal):
+        # Which provider has a bare id may change with a switch that expires: such a refusal is not kept.
+        kept_until = now if name in table.bare_models else inf
+        return Plan(name, None, None, _NO_POLICY, table.revision, refusal=found, valid_until=kept_until)
+    endpoint = None if any_endpoint else request.endpoint
+    evaluation = evaluate(
+        found.pool,
+        table,
+        health,
+        now=now,
+        endpoint=endpoint,
+        caller=request.caller,
+        requested=found.requested,
+    )
+    policy = found.pool.policy
+    chosen = evaluation.selectable
+    counted = len(chosen) > 1 and needs_ticket(policy.strategy)
+    made = Plan(
+        requested_model=name,
+        match=found,
+        evaluation=evaluation,
+        policy=policy,
+        revision=table.revision,
+        candidate_ids=tuple([candidate.selector for candidate in chosen]),
+        counter_key=_counter_key(found.pool.canonical_model, chosen) if counted else None,
+        refusal=None if chosen else _refusal(found, evaluation, request, now),
+        valid_until=min(evaluation.valid_until, found.valid_until),
+    )
+    return bind(made, request)
+
+
+def bind(made: Plan, request: RouteRequest) -> Plan:
+    """The same plan for another session: only the pin key depends on it."""
+    key = _pin_key(made, request)
+    return made if key == made.pin_key else replace(made, pin_key=key)
+
+
+def decide(
+    made: Plan,
+    *,
+    decision_id: str,
+    pin: str | None = None,
+    ticket: int | None = None,
+    now: float | None = None,
+) -> Decision:
+    """Order the selectable candidates: an eligible pin first, then the strategy's order.
+
+    ``pin`` is the selector stored for the session, eligible or not. With ``now`` the ``retry_after_s`` of a
+    refusal is counted from that instant instead of the plan's.
+    """
+    found, evaluation = made.match, made.evaluation
+    if found is None or evaluation is None or made.refusal is not None:
+        return _refused(made, decision_id, now)
+    hit = pin is not None and made.pin_key is not None and pin in made.candidate_ids
+    counted = 0 if hit or ticket is None else ticket
+    order = STRATEGIES[made.policy.strategy](evaluation.selectable, counted)
+    if hit:
+        first = next(candidate for candidate in order if candidate.selector == pin)
+        order = (first, *(candidate for candidate in order if candidate is not first))
+    return Decision(
+        decision_id=decision_id,
+        requested_model=made.requested_model,
+        canonical_model=made.canonical_model,
+        matched_by=found.matched_by,
+        order=order,
+        policy=made.policy,
+        revision=made.revision,
+        affinity=_affinity(made.pin_key, pin, hit=hit),
+        pin_key=made.pin_key,
+        evaluation=evaluation,
+        slot=None if hit or ticket is None else slot_of(made.policy.strategy, evaluation.selectable, ticket),
+    )
+
+
+def _refused(made: Plan, decision_id: str, now: float | None) -> Decision:
+    refusal, evaluation = made.refusal, made.evaluation
+    if now is not None and refusal is not None and refusal.retry_after_s is not None and evaluation:
+        refusal = replace(refusal, retry_after_s=_wait(evaluation, now))
+    return Decision(
+        decision_id=decision_id,
+        requested_model=made.requested_model,
+        canonical_model=made.canonical_model,
+        matched_by=made.match.matched_by if made.match is not None else "none",
+        order=(),
+        policy=made.policy,
+        revision=made.revision,
+        evaluation=evaluation,
+        refusal=refusal,
+    )
+
+
+def _affinity(pin_key: str | None, pin: str | None, *, hit: bool) -> Affinity:
+    if pin_key is None:
+        return Affinity.NONE
+    if hit:
+        return Affinity.HIT
+    return Affinity.MISS if pin is None else Affinity.REPIN
+
+
+def _pin_key(made: Plan, request: RouteRequest) -> str | None:
+    """A hash of caller, pool and session; each length-prefixed, so that no two triples look alike."""
+    if not request.session_key or not made.canonical_model or not made.policy.session_affinity:
+        return None
+    caller_id = request.caller.id if request.caller is not None else ""
+    return _digest(caller_id, made.canonical_model, request.session_key, size=16)
+
+
+def _counter_key(pool: str, candidates: tuple[Candidate, ...]) -> str:
+    """A hash of the pool and its selectable candidates with their weights, in whatever order they stand."""
+    parts = sorted([f"{candidate.weight} {candidate.selector}" for candidate in candidates])
+    return _digest(pool, *parts, size=12)
+
+
+def _digest(*parts: str, size: int) -> str:
+    text = "".join([f"{len(part)}:{part}" for part in parts])
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
+
+
+def _refusal(found: Match, evaluation: Evaluation, request: RouteRequest, now: float) -> Refusal:
+    """Why nobody serves: the caller's rights first, then switches, then the endpoint, then the moment."""
+    name = request.model.strip()
+    blocks = [{note.code for note in state.reasons} - MARKS for state in evaluation.states]
+    if not _any_allowed(found, request.caller, blocks):
+        message = f"The key may not use the model {name!r}."
+        return Refusal(403, "permission_error", "model_not_allowed", message, "model")
+    if not evaluation.enabled:
+        return Refusal(404, NOT_FOUND, "model_disabled", f"The model {name!r} is switched off.", "model")
+    if found.pool.synthetic:
+        provider = found.pool.candidates[0].provider
+        if Reason.PROVIDER_DISABLED in blocks[0]:
+            message = f"The provider {provider!r} is switched off."
+            return Refusal(403, "permission_error", "provider_disabled", message, "model")
+        if Reason.MISSING_MODEL in blocks[0]:
+            return unknown_model(name)
+    allowed = [codes for codes in blocks if Reason.CALLER_NOT_ALLOWED not in codes]
+    if allowed and all(Reason.UNSUPPORTED_ENDPOINT in codes for codes in allowed):
+        message = f"The model {name!r} cannot be used with this endpoint."
+        return Refusal(400, INVALID, "unsupported_endpoint", message, "model")
+    return _unavailable(name, evaluation, allowed, now)
+
+
+def _any_allowed(found: Match, caller: Caller | None, blocks: list[set[Reason]]) -> bool:
+    if not blocks:
+        return caller is None or caller.may_use(found.requested)
+    return any(Reason.CALLER_NOT_ALLOWED not in codes for codes in blocks)
+
+
+def _unavailable(name: str, evaluation: Evaluation, allowed: list[set[Reason]], now: float) -> Refusal:
+    """Everything that is left passes by itself, or by an operator's hand."""
+    permanent = {
+        Reason.CANDIDATE_DISABLED,
+        Reason.PROVIDER_DISABLED,
+        Reason.UNSUPPORTED_ENDPOINT,
+        Reason.MISSING_MODEL,
+    }
+    passing = [codes for codes in allowed if not codes & permanent]
+    if passing and all(codes == {Reason.PROVIDER_BUSY} for codes in passing):
+        message = f"Every provider of the model {name!r} is at its limit of requests in flight."
+        return Refusal(429, "rate_limit_error", "provider_busy", message, "model")
+    why = ", ".join(f"{state.candidate.selector}: {state.status.value}" for state in evaluation.states)
+    message = f"No candidate of the model {name!r} can be used now ({why or 'it has none'})."
+    return Refusal(
+        503,
+        "overloaded_error",
+        "no_eligible_candidates",
+        message,
+        retry_after_s=_wait(evaluation, now),
+    )
+
+
+def _wait(evaluation: Evaluation, now: float) -> float | None:
+    """Seconds until the soonest recovery that is known."""
+    return None if evaluation.recovers_at is None else max(evaluation.recovers_at - now, 0.0)
+
+
+def listed(
+    table: RoutingTable,
+    health: HealthView,
+    *,
+    now: float,
+    caller: Caller | None = None,
+    expose_exact: bool = True,
+) -> list[ListedModel]:
+    """Every name that a request now would get a candidate for, sorted by id; bare ids are left out."""
+    names = {*table.pools, *table.aliases}
+    if expose_exact:
+        for provider in table.providers.values():
+            if provider.switch.value_at(now):
+                shown = shown_models(provider, table.inventory_mode)
+                names.update([f"{provider.name}/{model}" for model in shown])
+    lines = []
+    for name in sorted(names):
+        made = plan(
+            table,
+            health,
+            RouteRequest(name, caller=caller),
+            now=now,
+            expose_exact=expose_exact,
+            any_endpoint=True,
+        )
+        if made.requested_model == name and made.refusal is None and made.match is not None:
+            lines.append(_line(name, made, made.match, table))
+    return lines
+
+
+def _line(name: str, made: Plan, found: Match, table: RoutingTable) -> ListedModel:
+    """Metadata come from the first selectable candidate in priority order: no counter is read."""
+    first = made.evaluation.selectable[0] if made.evaluation else found.pool.candidates[0]
+    provider = table.providers[first.provider]
+    info = provider.model_info.get(first.model, _NO_INFO)
+    return ListedModel(
+        id=name,
+        owned_by=info.owned_by or provider.name,
+        created=info.created or int(found.pool.created_at),
+        kind=found.matched_by,
+        provider=first.provider,
+        upstream_model=first.model,
+    )
