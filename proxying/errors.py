@@ -20,10 +20,18 @@ Errors state facts; ``routing.policies.should_fail_over`` draws the conclusion.
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import orjson
 
 from routing.types import Refusal
+
+# The 4xx that the official SDKs try again by themselves.
+TRANSIENT_STATUSES: Final = frozenset({408, 409, 425, 429})
 
 
 class GatewayError(Exception):
@@ -156,12 +164,17 @@ class ErrorFacts:
 
 
 class UpstreamError(GatewayError):
-    """One attempt failed."""
+    """One attempt failed.
+
+    ``partial`` is what of a stream's last piece came before the fault.
+    It is for a client whose stream has begun.
+    """
 
     status = 502
     type = "upstream_error"
     code: str | None = "upstream_error"
     permanent = False
+    partial: bytes = b""
 
 
 class UpstreamStatusError(UpstreamError):
@@ -174,6 +187,7 @@ class UpstreamStatusError(UpstreamError):
         self.type = facts.type
         self.code = facts.code
         self.retry_after_s = facts.retry_after_s
+        self.permanent = facts.status < 500 and facts.status not in TRANSIENT_STATUSES
 
 
 class UpstreamTimeoutError(UpstreamError):
@@ -199,3 +213,153 @@ class UpstreamAuthError(UpstreamError):
     """The provider refused the gateway's own credential: never a 401 to the client."""
 
     code = "upstream_auth_error"
+    permanent = True
+
+
+_ANTHROPIC_TYPES: Final = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_OPENAI_TYPES: Final = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+}
+_REDACTED: Final = "[redacted]"
+_SHORTEST_SECRET: Final = 4
+# The shapes of vendors' keys, masked ones ("sk-ab***yz") included.
+_KEY_SHAPES: Final = re.compile(
+    r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk)-[\w*.-]{6,}|(?:gsk|csk|nvapi|fw|pplx|tgp|hf)[_-][\w*]{12,}"
+    r"|xai-[\w*]{20,}|AIza[\w*-]{10,})|(?<=Bearer )[\w*.~+/=-]{4,}",
+    re.IGNORECASE,
+)
+
+
+def normalised_status(status: int) -> int:
+    """The status that policies and clients see: 529 → 503, 520 to 524 and all that is no error → 502."""
+    if status == 529:
+        return 503
+    if 520 <= status <= 524 or not 400 <= status <= 599:
+        return 502
+    return status
+
+
+def canonical_type(status: int) -> str:
+    """The error type for a status, where the provider gives none."""
+    return _OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+
+
+def scrub(text: str, api_key: str | None, base_url: str) -> str:
+    """Take the provider's key, its address and everything of a key's shape out of a text for clients."""
+    address = urlsplit(base_url)
+    for secret in (api_key, base_url.rstrip("/"), f"{address.scheme}://{address.netloc}", address.netloc):
+        if secret and len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, _REDACTED)
+    return _KEY_SHAPES.sub(_REDACTED, text)
+
+
+def scrub_error(error: UpstreamError, api_key: str | None, base_url: str) -> None:
+    """Scrub everything of an attempt's error that may reach a client, a record or a log, in place."""
+    error.message = scrub(error.message, api_key, base_url)
+    error.args = (error.message,)
+    if error.param:
+        error.param = scrub(error.param, api_key, base_url)
+    if error.code:
+        error.code = scrub(error.code, api_key, base_url)
+    error.type = scrub(error.type, api_key, base_url)
+    if isinstance(error, UpstreamStatusError):
+        facts = error.facts
+        facts.message, facts.param, facts.code, facts.type = (
+            error.message,
+            error.param,
+            error.code,
+            error.type,
+        )
+        facts.body = _scrub_value(facts.body, api_key, base_url)
+
+
+def _scrub_value(value: Any, api_key: str | None, base_url: str) -> Any:
+    if isinstance(value, str):
+        return scrub(value, api_key, base_url)
+    if isinstance(value, list):
+        return [_scrub_value(item, api_key, base_url) for item in value]
+    if isinstance(value, dict):
+        return {key: _scrub_value(item, api_key, base_url) for key, item in value.items()}
+    return value
+
+
+def shown(error: GatewayError) -> GatewayError:
+    """The error that the client is told of: a refused credential is the gateway's affair."""
+    if isinstance(error, UpstreamStatusError) and error.facts.refused_credential:
+        return UpstreamAuthError("The provider refused the gateway's own credential.")
+    return error
+
+
+def render(
+    error: GatewayError, dialect: str, request_id: str
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    """Write an error as a whole answer: status, headers (without the request's id) and body.
+
+    Permanent refusals tell SDKs not to retry and name no time; transient ones name it when it is known.
+    """
+    error = shown(error)
+    status = _status_for(error, dialect)
+    headers = [(b"content-type", b"application/json")]
+    if error.permanent:
+        headers.append((b"x-should-retry", b"false"))
+    elif error.retry_after_s is not None and math.isfinite(error.retry_after_s):
+        headers.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_s))))
+    return status, headers, orjson.dumps(_envelope(error, dialect, request_id), default=str)
+
+
+def render_event(error: GatewayError, dialect: str, request_id: str) -> bytes:
+    """Write an error as the last event of a stream that has begun; no clean end follows it."""
+    error = shown(error)
+    if dialect == "anthropic":
+        # Their SDKs drop an event without its event: line silently.
+        return b"event: error\ndata: " + orjson.dumps(_envelope(error, dialect, request_id)) + b"\n\n"
+    if dialect == "responses":
+        event = {"type": "error", "code": error.code, "message": error.message, "param": error.param}
+        return b"event: error\ndata: " + orjson.dumps(event) + b"\n\n"
+    return b"data: " + orjson.dumps(_envelope(error, dialect, request_id)) + b"\n\n"
+
+
+def _status_for(error: GatewayError, dialect: str) -> int:
+    # Anthropic's own clients know 529 as overloaded; everyone else gets the normalised 503.
+    if dialect == "anthropic" and isinstance(error, UpstreamStatusError) and error.facts.raw_status == 529:
+        return 529
+    return error.status
+
+
+def _envelope(error: GatewayError, dialect: str, request_id: str) -> dict[str, Any]:
+    if dialect != "anthropic":
+        return {
+            "error": {
+                "message": error.message,
+                "type": error.type,
+                "param": error.param,
+                "code": error.code,
+            }
+        }
+    facts = error.facts if isinstance(error, UpstreamStatusError) else None
+    if facts is not None and facts.body is not None and facts.body.get("type") in _ANTHROPIC_OWN_TYPES:
+        # Anthropic's clients decide by its wording and details: its own error object goes on as it came.
+        return {"type": "error", "error": facts.body, "request_id": request_id}
+    kind = _ANTHROPIC_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
+    body: dict[str, Any] = {"type": kind, "message": error.message}
+    if error.code:
+        body["details"] = {"error_code": error.code}
+    return {"type": "error", "error": body, "request_id": request_id}
+
+
+_ANTHROPIC_OWN_TYPES: Final = frozenset({*_ANTHROPIC_TYPES.values(), "api_error"})

@@ -87,6 +87,7 @@ class StreamTranslator(Protocol):
         Raises:
             UpstreamStatusError: an error event of the provider.
             UpstreamProtocolError: an event that is not of the format, or one over the bound.
+            Both carry in ``partial`` what of this chunk came before the fault.
         """
         ...
 
@@ -123,7 +124,7 @@ class Adapter(Protocol):
         """
         ...
 
-    def stream(self, request: ClientBody) -> StreamTranslator:
+    def stream(self, request: ClientBody, target: Target) -> StreamTranslator:
         """A fresh translator for one streamed answer."""
         ...
 

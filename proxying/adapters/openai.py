@@ -1,0 +1,188 @@
+"""The OpenAI wire format, and all vendors that speak it: what differs is in their kind's row.
+
+Quirks: with ``no_stream_options`` usage is not asked for; ``models/`` before a listed id (``models_prefix``)
+is cut for everyone. Provider options: ``api_version`` (Azure's query parameter), ``organization`` and
+``project`` (OpenAI's headers). A base URL may hold ``{model}``, as Azure's deployment addresses need.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import orjson
+
+from proxying import splice
+from proxying.adapters.base import ClientBody, ParsedAnswer, Target, UpstreamRequest, Usage
+from proxying.adapters.openai_errors import error_object, read_error, read_error_in_answer
+from proxying.adapters.openai_stream import OpenAIStream
+from proxying.adapters.openai_usage import read_usage
+from proxying.errors import ErrorFacts, InvalidRequestError, UpstreamProtocolError, UpstreamStatusError
+from proxying.sse import BOM
+from routing.kinds import KINDS, Kind
+from routing.types import Endpoint, Provider
+
+_PATHS: Final = {
+    Endpoint.CHAT: "/chat/completions",
+    Endpoint.COMPLETIONS: "/completions",
+    Endpoint.EMBEDDINGS: "/embeddings",
+    Endpoint.MODERATIONS: "/moderations",
+    Endpoint.IMAGES: "/images/generations",
+    Endpoint.RERANK: "/rerank",
+}
+# The list that a whole answer of the endpoint must have.
+_ANSWER_LISTS: Final = {
+    Endpoint.CHAT: "choices",
+    Endpoint.COMPLETIONS: "choices",
+    Endpoint.EMBEDDINGS: "data",
+    Endpoint.MODERATIONS: "results",
+    Endpoint.IMAGES: "data",
+    Endpoint.RERANK: "results",
+}
+_STREAMING: Final = frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS})
+# What of the client's headers goes upstream: everything else stays here, credentials and cookies above all.
+_FORWARDED: Final = ("openai-beta", "idempotency-key", "traceparent", "tracestate")
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class OpenAIAdapter:
+    """See ``proxying.adapters.base.Adapter``."""
+
+    def build_request(self, body: ClientBody, target: Target, headers: Mapping[str, str]) -> UpstreamRequest:
+        """Splice the exact model in; address, credential and the few headers that go along."""
+        path = _PATHS.get(body.endpoint)
+        if path is None or body.dialect == "anthropic":
+            raise InvalidRequestError(f"The endpoint '{body.endpoint}' cannot be sent to this provider.")
+        raw = splice.splice(
+            body.raw, body.data, model=target.model, ask_usage=_asks_usage_itself(body, target.provider)
+        )
+        return UpstreamRequest(
+            method="POST",
+            url=_url(target.provider, path, target.model),
+            headers=self._headers(body, target.provider, headers),
+            body=raw,
+        )
+
+    def parse_response(
+        self, status: int, headers: Mapping[str, str], body: bytes, request: ClientBody
+    ) -> ParsedAnswer:
+        """Check a whole 2xx answer and relay it byte for byte."""
+        data = _object_of(body)
+        error = error_object(data) if data.get("error") or data.get("object") == "error" else None
+        if error is not None:
+            raise UpstreamStatusError(read_error_in_answer(error))
+        _check_shape(data, request.endpoint)
+        usage = Usage()
+        if isinstance(data.get("usage"), dict):
+            read_usage(data["usage"], usage)
+        return ParsedAnswer(body=body, usage=usage)
+
+    def stream(self, request: ClientBody, target: Target) -> OpenAIStream:
+        """A fresh relay that hides the usage chunk the client did not ask for."""
+        return OpenAIStream(request, hides_usage=_asks_usage_itself(request, target.provider))
+
+    def parse_error(self, status: int, headers: Mapping[str, str], body: bytes, now: float) -> ErrorFacts:
+        """Read a non-2xx answer in any of the vendors' shapes."""
+        return read_error(status, headers, body, now)
+
+    def models_url(self, provider: Provider) -> str:
+        """Where the provider lists its models."""
+        return _url(provider, "/models", "")
+
+    def parse_models(self, body: bytes) -> Iterable[tuple[str, str, int]]:
+        """Read ``{"data": […]}``, Together's bare list, or ``{"models": […]}``."""
+        try:
+            payload = orjson.loads(body.removeprefix(BOM))
+        except orjson.JSONDecodeError as error:
+            raise UpstreamProtocolError("The provider's models list is not JSON.") from error
+        if isinstance(payload, dict):
+            payload = payload.get("data", payload.get("models"))
+        if not isinstance(payload, list):
+            raise UpstreamProtocolError("The provider's answer is not a list of models.")
+        return [row for row in map(_model_row, payload) if row is not None]
+
+    def auth_headers(self, provider: Provider) -> dict[str, str]:
+        """The credential as the kind's row says; nothing when the provider has none."""
+        if not provider.api_key:
+            return {}
+        kind = _kind(provider)
+        scheme = f"{kind.auth_scheme} " if kind.auth_scheme else ""
+        return {kind.auth_header: scheme + provider.api_key}
+
+    def _headers(self, body: ClientBody, provider: Provider, client: Mapping[str, str]) -> dict[str, str]:
+        headers = {
+            "content-type": "application/json",
+            "accept": "text/event-stream" if body.wants_stream else "application/json",
+            "accept-encoding": "identity",
+            "user-agent": "sluice",
+        }
+        headers.update((name, client[name]) for name in _FORWARDED if name in client)
+        request_id = client.get("x-request-id") or client.get("x-client-request-id") or ""
+        if _REQUEST_ID.fullmatch(request_id):
+            headers["x-client-request-id"] = request_id
+        for option in ("organization", "project"):
+            if provider.options.get(option):
+                headers[f"openai-{option}"] = provider.options[option]
+        headers.update(self.auth_headers(provider))
+        return headers
+
+
+def _asks_usage_itself(body: ClientBody, provider: Provider) -> bool:
+    """Whether the gateway adds ``stream_options.include_usage`` on its own account."""
+    return (
+        body.wants_stream
+        and body.endpoint in _STREAMING
+        and "no_stream_options" not in _kind(provider).quirks
+        and splice.can_ask_for_usage(body.data)
+        and not splice.asks_for_usage(body.data)
+    )
+
+
+def _kind(provider: Provider) -> Kind:
+    return KINDS.get(provider.kind, KINDS["openai_compatible"])
+
+
+def _url(provider: Provider, path: str, model: str) -> str:
+    base = (provider.base_url or _kind(provider).default_base_url).rstrip("/")
+    version = provider.options.get("api_version")
+    query = f"?api-version={quote(version, safe='')}" if version else ""
+    return base.replace("{model}", quote(model, safe="")) + path + query
+
+
+def _object_of(body: bytes) -> dict[str, Any]:
+    if not body.strip():
+        raise UpstreamProtocolError("The provider's answer is empty.")
+    try:
+        data = orjson.loads(body.removeprefix(BOM))
+    except orjson.JSONDecodeError as error:
+        raise UpstreamProtocolError("The provider's answer is not JSON.") from error
+    if not isinstance(data, dict):
+        raise UpstreamProtocolError("The provider's answer is not a JSON object.")
+    return data
+
+
+def _check_shape(data: dict[str, Any], endpoint: Endpoint) -> None:
+    name = _ANSWER_LISTS.get(endpoint)
+    if name is None:
+        return
+    rows = data.get(name)
+    if not isinstance(rows, list) or not rows or not isinstance(rows[0], dict):
+        raise UpstreamProtocolError(f"The provider's answer has no '{name}'.")
+
+
+def _model_row(row: object) -> tuple[str, str, int] | None:
+    """``(id, owned_by, created)``; None for a row without an id, which nobody could ask for."""
+    if not isinstance(row, dict):
+        return None
+    name = row.get("id") or row.get("name")
+    if not isinstance(name, str) or not name.strip():
+        return None
+    owner = row.get("owned_by") or row.get("organization")
+    created = row.get("created")
+    return (
+        name.strip().removeprefix("models/"),
+        owner if isinstance(owner, str) else "",
+        created if isinstance(created, int) and not isinstance(created, bool) and created >= 0 else 0,
+    )
