@@ -1,0 +1,117 @@
+"""The ``providers`` of a configuration file: types, addresses, credentials, inventories. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from routing import config_gomodel
+from routing.config_context import Notes, Surroundings
+from routing.config_references import CREDENTIAL
+from routing.config_schema import ProviderSection
+from routing.document import Fields, object_key
+from routing.kinds import Kind
+from routing.yaml_nodes import Path
+
+MAX_REFERENCE = 200
+
+
+@dataclass(slots=True)
+class Providers:
+    """Reads one provider after the other. ``secrets`` are the literal keys by provider name."""
+
+    notes: Notes
+    around: Surroundings
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def read(self, name: str, value: Any, path: Path) -> Fields | None:
+        """The fields of a provider that the file decides; no credential where ``api_key`` is absent."""
+        section = self.notes.section(ProviderSection, value, path)
+        if section is None:
+            return None
+        kind_name = self._kind_name(section, path)
+        kind = self.around.kinds.get(kind_name)
+        self._address(section, kind, path)
+        for index, model in enumerate(section.models):
+            if model in section.models[:index]:
+                self.notes.warn((*path, "models", index), f'"{model}" stands twice')
+        fields: Fields = {
+            "kind": kind_name,
+            "base_url": section.base_url,
+            "configured_models": list(section.models),
+            "options": dict(section.options),
+            "connect_timeout_s": section.timeouts.connect,
+            "first_byte_timeout_s": section.timeouts.first_byte,
+            "idle_timeout_s": section.timeouts.idle,
+            "total_timeout_s": section.timeouts.total,
+            "max_in_flight": section.max_in_flight,
+        }
+        if section.api_key is not None:
+            fields["credential"] = self._credential(name, section.api_key, (*path, "api_key"))
+        stored = self.around.current.get(object_key("provider", name), {}).get("credential", "")
+        if kind is not None and kind.needs_key and not fields.get("credential", stored):
+            self.notes.warn(path, "has no api_key and none is stored: its provider will refuse every request")
+        return fields
+
+    def _kind_name(self, section: ProviderSection, path: Path) -> str:
+        given, kinds = section.type, self.around.kinds
+        if given in kinds:
+            return given
+        if config_gomodel.TYPES.get(given) in kinds:
+            self.notes.warn((*path, "type"), f"{given} is called {config_gomodel.TYPES[given]} here")
+            return config_gomodel.TYPES[given]
+        self.notes.fault(
+            (*path, "type"),
+            f'unknown type "{given}"; it is one of {", ".join(sorted(kinds))}. '
+            "A provider that speaks OpenAI's format is openai_compatible, with its base_url",
+        )
+        return given
+
+    def _address(self, section: ProviderSection, kind: Kind | None, path: Path) -> None:
+        if section.base_url:
+            if problem := base_url_problem(section.base_url):
+                self.notes.fault((*path, "base_url"), problem)
+        elif kind is not None and not kind.default_base_url:
+            self.notes.fault((*path, "base_url"), f"is required for the type {kind.name}")
+
+    def _credential(self, name: str, api_key: str, path: Path) -> str:
+        """The credential as it stands in a document; a literal key goes to ``secrets``."""
+        reference = CREDENTIAL.fullmatch(api_key)
+        if reference is not None:
+            self._reference(api_key, bool(reference["default"]), path)
+            return api_key
+        if "${" in api_key:
+            self.notes.fault(
+                path, "must be one reference ${NAME} or ${NAME:-default}, with nothing around it"
+            )
+        elif api_key and self.around.literal_key_problem:
+            self.notes.fault(path, f"a literal key cannot be stored. {self.around.literal_key_problem}")
+        elif api_key:
+            self.secrets[name] = api_key
+            return self.around.credential_label(api_key)
+        return ""
+
+    def _reference(self, api_key: str, has_default: bool, path: Path) -> None:
+        if len(api_key) > MAX_REFERENCE:
+            self.notes.fault(path, f"is longer than {MAX_REFERENCE} characters")
+        elif problem := self.around.credential_problem(api_key):
+            self.notes.fault(path, problem)
+        elif has_default:
+            self.notes.warn(path, "the default after :- is kept as it stands, not encrypted")
+
+
+def base_url_problem(text: str) -> str:
+    """What is wrong with the address of a provider, or an empty string."""
+    try:
+        parts = urlsplit(text)
+        port_is_fine = parts.port is None or parts.port > 0
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_fine or " " in text:
+        return "must be a URL such as https://api.example.com/v1"
+    if parts.username is not None or parts.password is not None:
+        return "must not hold a user name or password; use api_key"
+    if parts.query or parts.fragment:
+        return "must not have a query or a fragment"
+    return ""
