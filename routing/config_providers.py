@@ -38,7 +38,7 @@ class Providers:
                 self.notes.warn((*path, "models", index), f'"{model}" stands twice')
         fields: Fields = {
             "kind": kind_name,
-            "base_url": section.base_url,
+            "base_url": section.base_url.rstrip("/"),
             "configured_models": list(section.models),
             "options": dict(section.options),
             "connect_timeout_s": section.timeouts.connect,

@@ -13,9 +13,9 @@ _UNITS: Final = {
     "h": Decimal(3600),
     "d": Decimal(86400),
 }
-_PART: Final = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)(ms|s|m|h|d)", re.ASCII)
+_PART: Final = re.compile(r"(\d{1,18}(?:\.\d{1,30})?)(ms|s|m|h|d)", re.ASCII)
 _WHOLE: Final = re.compile(rf"(?:{_PART.pattern})+", re.ASCII)
-_NUMBER: Final = re.compile(r"(?:0|[1-9]\d{0,17})(?:\.\d{1,18})?", re.ASCII)
+_NUMBER: Final = re.compile(r"(?:0|[1-9]\d{0,17})(?:\.\d{1,30})?", re.ASCII)
 
 
 def parse_duration(text: str) -> float:

@@ -22,7 +22,7 @@ providers:
     api_key: "${ONE_KEY}"
   two:
     type: openai_compatible
-    base_url: http://127.0.0.1:9000/v1
+    base_url: http://127.0.0.1:9000/v1/
 routing:
   model_pools:
     pool:
