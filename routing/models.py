@@ -68,7 +68,12 @@ class Provider(Switchable):
 
     name = models.CharField(max_length=100, unique=True, validators=[PROVIDER_NAME])
     kind = models.CharField(max_length=50)
-    base_url = models.URLField(max_length=500, blank=True, help_text="Empty: the default of the kind.")
+    base_url = models.CharField(
+        "base URL",
+        max_length=500,
+        blank=True,
+        help_text="With the version prefix; empty: the default of the kind.",
+    )
     credential_ref = models.CharField(max_length=200, blank=True, help_text="For example ${OPENAI_API_KEY}.")
     credential_encrypted = models.TextField(blank=True, editable=False)
     credential_hint = models.CharField(max_length=12, blank=True, editable=False)

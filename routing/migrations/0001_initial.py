@@ -133,7 +133,7 @@ class Migration(migrations.Migration):
                 ('switch_updated_by', models.CharField(blank=True, editable=False, max_length=150)),
                 ('name', models.CharField(max_length=100, unique=True, validators=[django.core.validators.RegexValidator('\\A[A-Za-z0-9._-]+\\Z', 'A provider name has letters, digits, dot, underscore and hyphen only.')])),
                 ('kind', models.CharField(max_length=50)),
-                ('base_url', models.URLField(blank=True, help_text='Empty: the default of the kind.', max_length=500)),
+                ('base_url', models.CharField(blank=True, help_text='With the version prefix; empty: the default of the kind.', max_length=500, verbose_name='base URL')),
                 ('credential_ref', models.CharField(blank=True, help_text='For example ${OPENAI_API_KEY}.', max_length=200)),
                 ('credential_encrypted', models.TextField(blank=True, editable=False)),
                 ('credential_hint', models.CharField(blank=True, editable=False, max_length=12)),
