@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from routing.document import object_key
+from routing.eligibility import shown_models
 from routing.kinds import KINDS
 from routing.types import (
     Caller,
@@ -293,17 +294,10 @@ def _callers(rows: Iterable[Row], skipped: list[SkippedRow]) -> dict[bytes, Call
     return callers
 
 
-def shown_inventory(provider: Provider, mode: InventoryMode) -> frozenset[str]:
-    """The models that exact and bare names and the models list know of this provider."""
-    if mode is InventoryMode.ALLOWLIST:
-        return provider.configured_models
-    return provider.discovery.models or provider.configured_models
-
-
 def _bare_models(providers: Mapping[str, Provider], mode: InventoryMode) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = defaultdict(list)
     for name in sorted(providers):
-        for model in shown_inventory(providers[name], mode):
+        for model in shown_models(providers[name], mode):
             found[model].append(name)
     return {model: tuple(names) for model, names in sorted(found.items())}
 

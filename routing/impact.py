@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from routing.types import RoutingTable
+from routing.eligibility import evaluate
+from routing.router import decide, listed, plan
+from routing.types import HealthView, RouteRequest, RoutingTable
 
 
 def switched_on(table: RoutingTable, now: float) -> dict[str, int]:
@@ -25,17 +27,41 @@ def emptied(before: RoutingTable, after: RoutingTable, now: float) -> tuple[str,
     return tuple(sorted(name for name, count in have.items() if count == 0 and had.get(name, 0) > 0))
 
 
-def impact(before: RoutingTable, after: RoutingTable, now: float) -> dict[str, Any]:
-    """The pools that change."""
-    had, have = switched_on(before, now), switched_on(after, now)
-    return {
-        "pools": [
-            {
-                "canonical_model": name,
-                "selectable_before": had.get(name, 0),
-                "selectable_after": have.get(name, 0),
-            }
-            for name in sorted(had.keys() | have.keys())
-            if had.get(name) != have.get(name)
-        ]
-    }
+def impact(
+    before: RoutingTable, after: RoutingTable, *, health: HealthView, now: float, expose_exact: bool = True
+) -> dict[str, Any]:
+    """Pools that change and names that join or leave the models list, as the routing-state API tells them."""
+    pools = []
+    for name in sorted(before.pools.keys() | after.pools.keys()):
+        old, new = _pool(before, name, health, now), _pool(after, name, health, now)
+        if old != new:
+            pools.append(
+                {
+                    "canonical_model": name,
+                    "selectable_before": old[0],
+                    "selectable_after": new[0],
+                    "status_after": new[1],
+                    "effective_before": old[2],
+                    "effective_after": new[2],
+                }
+            )
+    had = _listed(before, health, now, expose_exact)
+    have = _listed(after, health, now, expose_exact)
+    return {"pools": pools, "models_leaving": sorted(had - have), "models_joining": sorted(have - had)}
+
+
+def _pool(
+    table: RoutingTable, name: str, health: HealthView, now: float
+) -> tuple[int, str | None, str | None]:
+    """How many candidates are selectable, the pool's status, and the selector that comes first."""
+    pool = table.pools.get(name)
+    if pool is None:
+        return 0, None, None
+    evaluation = evaluate(pool, table, health, now=now)
+    decision = decide(plan(table, health, RouteRequest(name), now=now), decision_id="", ticket=0)
+    first = decision.effective_candidate
+    return len(evaluation.selectable), evaluation.status.value, first.selector if first else None
+
+
+def _listed(table: RoutingTable, health: HealthView, now: float, expose_exact: bool) -> set[str]:
+    return {line.id for line in listed(table, health, now=now, expose_exact=expose_exact)}

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Required, TypedDict
 
+from django.conf import settings
 from django.db import transaction
 
 from routing import queries, snapshot
@@ -80,7 +81,13 @@ class Writing:
     @property
     def impact(self) -> dict[str, Any]:
         """What the write does to pools and to the models list."""
-        return impact(self.table_before, self.table_after, self.now.timestamp())
+        return impact(
+            self.table_before,
+            self.table_after,
+            health=self.health,
+            now=self.now.timestamp(),
+            expose_exact=settings.GATEWAY_EXPOSE_EXACT_MODELS,
+        )
 
 
 def lock_head() -> RoutingHead:

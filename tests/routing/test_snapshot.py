@@ -312,7 +312,11 @@ async def _until(condition, timeout_s=5.0):
 
 
 def _watcher_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "routing-watcher"]
+    """The threads that are still at work; one that has said that it ended may need a moment to be gone."""
+    found = [thread for thread in threading.enumerate() if thread.name == "routing-watcher"]
+    for thread in found:
+        thread.join(0.1)
+    return [thread for thread in found if thread.is_alive()]
 
 
 @pytest.mark.anyio
