@@ -1,4 +1,4 @@
-"""Starting and stopping what is measured. Everything listens on 127.0.0.1 and keeps its files in one folder."""
+"""Starting and stopping what is measured: on 127.0.0.1, with its files in one folder."""
 
 from __future__ import annotations
 
@@ -82,7 +82,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def process(argv: list[str], core: str, log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def process(
+    argv: list[str], core: str, log: Path, env: dict[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process on one core; stopped at the end."""
     with log.open("ab") as out:
         running = subprocess.Popen(["taskset", "-c", core, *argv], stdout=out, stderr=out, env=env, cwd=ROOT)
@@ -132,7 +134,9 @@ def redis(work: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def gateway(work: Path, upstream_url: str, cache_url: str = "", model: str = "priority-pool") -> Iterator[Contender]:
+def gateway(
+    work: Path, upstream_url: str, cache_url: str = "", model: str = "priority-pool"
+) -> Iterator[Contender]:
     """Sluice as `serve` starts it: one worker, everything on, nothing of a developer's environment."""
     name = "sluice" if not cache_url else "sluice, weighted pool, Redis"
     folder = work / f"gateway-{free_port()}"
@@ -148,7 +152,9 @@ def gateway(work: Path, upstream_url: str, cache_url: str = "", model: str = "pr
     (folder / "gateway.yaml").write_text(CONFIGURATION.format(port=upstream_url.rpartition(":")[2]))
 
     def command(*words: str) -> str:
-        done = subprocess.run([*MANAGE, *words], env=env, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*MANAGE, *words], env=env, cwd=ROOT, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             sys.exit(f"manage.py {words[0]} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
@@ -182,10 +188,20 @@ def litellm(work: Path, upstream_url: str) -> Iterator[Contender]:
     port, log = free_port(), work / "litellm.log"
     config = work / "litellm.yaml"
     config.write_text(LITELLM.format(upstream=upstream_url.rpartition(":")[2]))
-    argv = [str(ROOT / ".venv-litellm/bin/litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
+    argv = [
+        str(ROOT / ".venv-litellm/bin/litellm"),
+        "--config",
+        str(config),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     with process([*argv, "--num_workers", "1"], MEASURED_CORE, log) as running:
         wait_for(f"http://127.0.0.1:{port}/health/liveliness", log, 180)
-        yield Contender("LiteLLM", f"http://127.0.0.1:{port}", running.pid, headers=["Authorization: Bearer sk-bench"])
+        yield Contender(
+            "LiteLLM", f"http://127.0.0.1:{port}", running.pid, headers=["Authorization: Bearer sk-bench"]
+        )
 
 
 @contextlib.contextmanager
@@ -193,7 +209,11 @@ def portkey(work: Path, upstream_url: str) -> Iterator[Contender]:
     """Portkey's gateway, as npx starts it."""
     port, log = free_port(), work / "portkey.log"
     argv = ["npx", "--yes", "@portkey-ai/gateway", f"--port={port}"]
-    headers = ["x-portkey-provider: openai", f"x-portkey-custom-host: {upstream_url}/v1", "Authorization: Bearer none"]
+    headers = [
+        "x-portkey-provider: openai",
+        f"x-portkey-custom-host: {upstream_url}/v1",
+        "Authorization: Bearer none",
+    ]
     with process(argv, MEASURED_CORE, log) as running:
         wait_for(f"http://127.0.0.1:{port}/", log, 180)
         yield Contender("Portkey", f"http://127.0.0.1:{port}", running.pid, headers=headers)

@@ -16,7 +16,11 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 def describe() -> dict[str, Any]:
     """Machine, versions and commit, as they stand in a result file."""
     cpu = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.machine(),
     )
     return {
@@ -39,7 +43,9 @@ def version(package: str) -> str | None:
 
 
 def git(*words: str) -> str:
-    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(
+        ["git", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
 
 
 def family(pid: int) -> list[int]:

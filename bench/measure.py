@@ -21,7 +21,7 @@ SHAPES = ("whole", "burst", "paced")
 
 @dataclass(slots=True)
 class Row:
-    """One line of the result. ``cpu_ms`` is of the measured process, per request; None where it is not measured."""
+    """One line of the result. ``cpu_ms`` is per request; None where no process is measured."""
 
     contender: str
     shape: str
@@ -44,7 +44,9 @@ def body(model: str, shape: str) -> str:
     words = f"{shape}: " + "Please summarise the following paragraph for me. " * 20
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": words}]
     streamed = {"stream": True} if shape != "whole" else {}
-    return json.dumps({"model": model, "messages": messages, "temperature": 0.2, **streamed}, separators=(",", ":"))
+    return json.dumps(
+        {"model": model, "messages": messages, "temperature": 0.2, **streamed}, separators=(",", ":")
+    )
 
 
 def sent(upstream: Contender) -> dict[str, int]:
@@ -58,7 +60,8 @@ def sent(upstream: Contender) -> dict[str, int]:
 def load(contender: Contender, upstream: Contender, shape: str, connections: int, seconds: float) -> Row:
     """Load one contender with one shape of request."""
     before, cpu_before = sent(upstream), machine.cpu_s(contender.pid) if contender.pid else 0.0
-    result = wrk(contender, shape, connections, seconds)
+    # A paced stream takes two seconds: a shorter run would see none end.
+    result = wrk(contender, shape, connections, max(seconds, 6) if shape == "paced" else seconds)
     time.sleep(0.3)  # what was cut off at the end is still being cleaned up
     after, cpu_after = sent(upstream), machine.cpu_s(contender.pid) if contender.pid else 0.0
     requests, chunks = after["requests"] - before["requests"], after["chunks"] - before["chunks"]
@@ -82,7 +85,14 @@ def load(contender: Contender, upstream: Contender, shape: str, connections: int
 def wrk(contender: Contender, shape: str, connections: int, seconds: float) -> dict[str, float]:
     """Run wrk; what its ``done`` printed."""
     argv = ["taskset", "-c", OTHER_CORE, "wrk", "--threads", "1", "--connections", str(connections)]
-    argv += ["--duration", f"{seconds:g}s", "--timeout", "30s", "--script", str(Path(__file__).with_name("load.lua"))]
+    argv += [
+        "--duration",
+        f"{seconds:g}s",
+        "--timeout",
+        "30s",
+        "--script",
+        str(Path(__file__).with_name("load.lua")),
+    ]
     argv += [contender.url + PATH, "--", body(contender.model, shape), *contender.headers]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))

@@ -1,7 +1,7 @@
 """A fake provider that costs next to nothing: one asyncio protocol with ready-made answers.
 
-It reads the path and looks for two words in the body: ``"stream":true`` asks for a stream of ``CHUNKS`` events, at once
-or, with the word ``paced`` in it, one every ``PACE_S``. ``GET /stats`` answers how much was sent so far.
+``"stream":true`` in a body asks for a stream of ``CHUNKS`` events: at once or, with the word ``paced`` in it,
+one every ``PACE_S``. ``GET /stats`` answers how much was sent so far.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from typing import cast
 
 CHUNKS = 200
 PACE_S = 0.01
@@ -23,7 +24,11 @@ def framed(data: bytes) -> bytes:
 
 
 def response(body: bytes, content_type: bytes = b"application/json") -> bytes:
-    return b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (content_type, len(body), body)
+    return b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+        content_type,
+        len(body),
+        body,
+    )
 
 
 HEAD = {"id": "chatcmpl-bench", "created": 1767225600, "model": "bench-model"}
@@ -45,14 +50,27 @@ WHOLE = response(
     ).encode()
 )
 MODELS = response(
-    json.dumps({"object": "list", "data": [{"id": "bench-model", "object": "model", "created": 1, "owned_by": "bench"}]}).encode()
+    json.dumps(
+        {
+            "object": "list",
+            "data": [{"id": "bench-model", "object": "model", "created": 1, "owned_by": "bench"}],
+        }
+    ).encode()
 )
 STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+    b"cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"
 )
 CHUNK_HEAD = {**HEAD, "object": "chat.completion.chunk"}
 EVENTS = [
-    framed(sse({**CHUNK_HEAD, "choices": [{"index": 0, "delta": {"content": f"word{n} "}, "finish_reason": None}]}))
+    framed(
+        sse(
+            {
+                **CHUNK_HEAD,
+                "choices": [{"index": 0, "delta": {"content": f"word{n} "}, "finish_reason": None}],
+            }
+        )
+    )
     for n in range(CHUNKS)
 ]
 STREAM_TAIL = (
@@ -76,8 +94,7 @@ class Upstream(asyncio.Protocol):
         self.pace: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.pace is not None:
