@@ -135,15 +135,16 @@ def attempt_ends_at(now: float, deadline: float, timeouts: Timeouts) -> float:
 class RetryBudget:
     """Keeps retries from doubling an outage. One per worker.
 
-    A retry is spent only when its target failed too; every success gives one back and every client call a
-    tenth. So it never binds while most targets answer, and under a full outage upstream calls stay under
-    1.2 times the client's calls plus three.
+    A retry is spent only when its target failed too; every success gives one back, and every client call a
+    twentieth, so that a second choice that came back is found. It does not bind while most targets answer;
+    under a full outage upstream calls stay under 1.2 times the client's calls plus three (when the outage
+    follows good times: from the fiftieth call on, since up to ten retries were saved).
     """
 
     __slots__ = ("_balance", "capacity", "per_call", "per_success")
 
     def __init__(
-        self, *, start: float = 3.0, capacity: float = 7.0, per_call: float = 0.1, per_success: float = 1.0
+        self, *, start: float = 3.0, capacity: float = 10.0, per_call: float = 0.05, per_success: float = 1.0
     ) -> None:
         self._balance = start
         self.capacity = capacity
