@@ -31,6 +31,8 @@ def read() -> DemoState:
         data = json.loads(path().read_text())
     except (FileNotFoundError, ValueError):
         return DemoState()
+    if not isinstance(data, dict):
+        return DemoState()
     known = {row.name for row in dataclasses.fields(DemoState)}
     return DemoState(**{name: value for name, value in data.items() if name in known})
 
