@@ -175,7 +175,7 @@ def _text_of(value: object) -> str:
 
 
 def _code_of(error: dict[str, Any]) -> str | None:
-    """The most exact code: Gemini's ``details[].reason``, then words, then Gemini's ``status``, then numbers."""
+    """The most exact code: Gemini's ``details[].reason``, words, Gemini's ``status``, numbers, in turn."""
     details = error.get("details")
     for detail in details if isinstance(details, list) else ():
         if isinstance(detail, dict) and isinstance(detail.get("reason"), str):
