@@ -44,7 +44,12 @@ class Pipe:
     def __init__(self, url: str, *, timeout_s: float = OPERATION_TIMEOUT_S, **options: Any) -> None:
         self._timeout_s = timeout_s
         self._pool = ConnectionPool.from_url(
-            url, protocol=2, socket_timeout=None, socket_connect_timeout=CONNECT_TIMEOUT_S, **options
+            url,
+            protocol=2,
+            socket_timeout=None,  # the times are kept here
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            driver_info=None,  # its version is looked up in files, on the event loop
+            **options,
         )
         self._connection: AbstractConnection | None = None
         self._queue: list[Waiting] = []

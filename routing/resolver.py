@@ -1,0 +1,147 @@
+"""The routing service: a request becomes one ``Decision``, from one table and one health view."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from routing.eligibility import MARKS, evaluate
+from routing.live_health import LiveHealth
+from routing.router import ListedModel, Plan, bind, decide, listed, plan
+from routing.state import SharedState
+from routing.types import (
+    Caller,
+    Candidate,
+    CandidateState,
+    Decision,
+    Endpoint,
+    Evaluation,
+    HealthView,
+    Pool,
+    RouteRequest,
+    RoutingTable,
+)
+
+_REMEMBERED_PLANS: Final = 5_000
+
+# What a plan depends on besides the table, the health and the time: the name, the ``provider`` field, the
+# endpoint, and the patterns of the caller's key.
+PlanKey: TypeAlias = tuple[str, str | None, Endpoint, tuple[str, ...] | None]
+
+
+class Resolver:
+    """Makes decisions. Plans are kept per name while table, health view and time leave them valid."""
+
+    def __init__(
+        self,
+        table: Callable[[], RoutingTable],
+        state: SharedState,
+        health: LiveHealth,
+        *,
+        expose_exact: bool = True,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._table = table
+        self._state = state
+        self._health = health
+        self._expose_exact = expose_exact
+        self._clock = clock
+        self._plans: OrderedDict[PlanKey, Plan] = OrderedDict()
+        self._evaluations: dict[tuple[str, bool], Evaluation] = {}
+        self._seen_table: RoutingTable | None = None
+        self._seen_health: HealthView | None = None
+
+    async def resolve(self, request: RouteRequest, *, decision_id: str | None = None) -> Decision:
+        """The one decision of a request; it takes a ticket where one is needed. Call it once per request."""
+        now = self._clock()
+        made = self._plan(request, now)
+        pin: str | None = None
+        ticket: int | None = None
+        if made.refusal is None and (made.pin_key is not None or made.counter_key is not None):
+            pin, ticket = await self._state.acquire(made.pin_key, made.candidate_ids, made.counter_key)
+        return decide(made, decision_id=decision_id or uuid.uuid4().hex, pin=pin, ticket=ticket, now=now)
+
+    async def peek(self, request: RouteRequest) -> Decision:
+        """The decision that ``resolve`` would make next. T2: no ticket is taken and no pin written."""
+        now = self._clock()
+        made = self._plan(request, now)
+        pin: str | None = None
+        ticket: int | None = None
+        if made.refusal is None and (made.pin_key is not None or made.counter_key is not None):
+            pin, ticket = await self._state.peek(made.pin_key, made.counter_key)
+            if pin in made.candidate_ids:
+                ticket = None
+        return decide(made, decision_id=uuid.uuid4().hex, pin=pin, ticket=ticket, now=now)
+
+    def plan(self, request: RouteRequest) -> Plan:
+        """Everything about the request's decision but its pin and ticket."""
+        return self._plan(request, self._clock())
+
+    def still_selectable(self, decision: Decision, candidate: Candidate) -> bool:
+        """Whether a candidate of a decision may still be tried.
+
+        It may not when something blocks it now that did not when the decision was made: a switch, a circuit.
+        """
+        if decision.evaluation is None:
+            return True
+        now = self._state_of(decision.evaluation.pool, candidate)
+        if now is None or now.selectable:
+            return now is not None
+        then = {
+            note.code
+            for state in decision.evaluation.states
+            for note in state.reasons
+            if state.candidate.selector == candidate.selector
+        }
+        return {note.code for note in now.reasons} - MARKS <= then
+
+    def _state_of(self, pool: Pool, candidate: Candidate) -> CandidateState | None:
+        """The candidate in its pool as it is now, whoever asks; None when it is there no more."""
+        now = self._clock()
+        table, view = self._snapshot()
+        current = pool if pool.synthetic else table.pools.get(pool.canonical_model)
+        if current is None:
+            return None
+        key = (pool.canonical_model, pool.synthetic)
+        if len(self._evaluations) > _REMEMBERED_PLANS:
+            self._evaluations.clear()
+        found = self._evaluations.get(key)
+        if found is None or now >= found.valid_until:
+            found = self._evaluations[key] = evaluate(current, table, view, now=now)
+        wanted = candidate.selector
+        return next((state for state in found.states if state.candidate.selector == wanted), None)
+
+    def listed(self, caller: Caller | None = None) -> list[ListedModel]:
+        """The models list of a caller: every name that a request now would get a candidate for."""
+        return listed(
+            self._table(),
+            self._health.view(),
+            now=self._clock(),
+            caller=caller,
+            expose_exact=self._expose_exact,
+        )
+
+    def _plan(self, request: RouteRequest, now: float) -> Plan:
+        # T9: table and view are read once; the plan, and so the decision, is made of these two.
+        table, view = self._snapshot()
+        caller = request.caller
+        key = (request.model, request.provider, request.endpoint, None if caller is None else caller.models)
+        made = self._plans.get(key)
+        if made is None or now >= made.valid_until:
+            made = plan(table, view, request, now=now, expose_exact=self._expose_exact)
+            self._plans[key] = made
+            if len(self._plans) > _REMEMBERED_PLANS:
+                self._plans.popitem(last=False)
+        return bind(made, request)
+
+    def _snapshot(self) -> tuple[RoutingTable, HealthView]:
+        """The table and the view of this moment; what was remembered of others is dropped."""
+        table, view = self._table(), self._health.view()
+        if table is not self._seen_table or view is not self._seen_health:
+            self._plans.clear()
+            self._evaluations.clear()
+            self._seen_table, self._seen_health = table, view
+        return table, view
