@@ -1,4 +1,4 @@
-"""Small routing tables for tests."""
+"""A routing table with one pool, and a clock, for tests of what stands around the pure core."""
 
 from __future__ import annotations
 

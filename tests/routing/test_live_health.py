@@ -13,8 +13,8 @@ from routing.live_health import LiveHealth
 from routing.redis_pipe import close_pipes
 from routing.store_guard import StoreGuard
 from routing.types import Discovery, DiscoveryState, RoutingTable
-from tests.routing.stores import FailingStore, memory, on_redis
 from tests.routing.one_pool import Clock, table
+from tests.routing.stores import FailingStore, memory, on_redis
 
 pytestmark = pytest.mark.anyio
 TABLE = table(("a", 1), ("b", 1))

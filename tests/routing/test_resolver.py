@@ -13,8 +13,8 @@ from routing.resolver import Resolver
 from routing.state import SharedState
 from routing.store_guard import StoreGuard
 from routing.types import Affinity, Caller, RouteRequest, RoutingTable, Switch
-from tests.routing.stores import FailingStore, memory
 from tests.routing.one_pool import WEIGHTED, Clock, table
+from tests.routing.stores import FailingStore, memory
 
 pytestmark = pytest.mark.anyio
 

@@ -16,8 +16,8 @@ from routing.cachebackends import Acquired
 from routing.redis_pipe import close_pipes
 from routing.state import SharedState
 from routing.store_guard import StoreGuard
-from tests.routing.stores import FailingStore, memory, on_redis
 from tests.routing.one_pool import Clock
+from tests.routing.stores import FailingStore, memory, on_redis
 
 pytestmark = pytest.mark.anyio
 IDS = ("a/x", "b/x")
