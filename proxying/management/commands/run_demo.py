@@ -37,7 +37,7 @@ The pool "demo-balanced" shares its requests 3 : 2 : 1 among three providers. Ct
 
 
 class Command(BaseCommand):
-    help = "Run a demo on this machine: the gateway, two fake vendors, an operator and a client key."
+    help = "Run a demo on this machine: the gateway, three fake vendors, an operator and a client key."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--bind", default=settings.GATEWAY_BIND, help="address and port of the gateway")
