@@ -127,6 +127,9 @@ class OpenAIStream:
     def _read_choice(self, choice: dict[str, Any]) -> None:
         index = choice.get("index")
         number = index if isinstance(index, int) else 0
+        usage = choice.get("usage")
+        if isinstance(usage, dict):  # Moonshot puts it here
+            read_usage(usage, self.usage)
         if choice.get("finish_reason"):
             self.has_content = True
             self._finished_choices.add(number)
