@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ NEW_SWITCH: Final[Fields] = {
     "switch_reason": "",
     "switch_base": True,
     "switch_expires_at": None,
+    "switch_set": False,
 }
 UNSET_POLICY: Final[Fields] = {
     "strategy": "",
@@ -35,10 +36,12 @@ _ORDER: Final = {"defaults": 0, "provider": 1, "pool": 2, "candidate": 3, "alias
 class Plan:
     """What an import would do.
 
-    ``kept`` are objects that the file lacks and that stay, because pruning was not asked for; ``missing``
-    are those of them that count as drift: candidates of a pool that the file names.
+    ``desired`` is what is to be written, ``target`` the whole configuration afterwards. ``kept`` are objects
+    that the file lacks and that stay, because pruning was not asked for; ``missing`` are those of them that
+    count as drift: candidates of a pool that the file names.
     """
 
+    desired: Document
     target: Document
     changes: tuple[Change, ...]
     kept: tuple[str, ...] = ()
@@ -57,14 +60,15 @@ def plan(current: Document, desired: Document, *, prune: bool) -> Plan:
     lacks goes, its switch with it, and absent defaults are the built-in ones again.
     """
     lacking = tuple(key for key in sorted(current) if _kind(key) in FILE_KINDS and key not in desired)
+    if prune and "defaults" in current:
+        desired = {**desired, "defaults": {**UNSET_DEFAULTS, **desired.get("defaults", {})}}
     target = {key: fields for key, fields in current.items() if not (prune and key in lacking)}
     for key, fields in desired.items():
-        target[key] = {**_blank(key), **current.get(key, {}), **fields}
-    if prune and "defaults" in current:
-        target["defaults"] = {**current["defaults"], **UNSET_DEFAULTS, **desired.get("defaults", {})}
+        target[key] = {**current.get(key, _blank(key)), **fields}
     # Defaults that nobody has set are no object that could be kept.
     kept = () if prune else tuple(key for key in lacking if current[key] != UNSET_DEFAULTS)
     return Plan(
+        desired=desired,
         target=target,
         changes=diff(current, target),
         kept=kept,
@@ -72,9 +76,9 @@ def plan(current: Document, desired: Document, *, prune: bool) -> Plan:
     )
 
 
-def lines(plan: Plan) -> Iterator[str]:
-    """The plan for people, one line each: ``+`` comes, ``-`` goes, ``~`` changes."""
-    for change in sorted(plan.changes, key=lambda change: (*_rank(change.object), change.field)):
+def lines(changes: Iterable[Change], kept: Iterable[str] = ()) -> Iterator[str]:
+    """Changes for people, one line each: ``+`` comes, ``-`` goes, ``~`` changes."""
+    for change in sorted(changes, key=lambda change: (*_rank(change.object), change.field)):
         title = describe(change.object)
         if change.field != "*":
             yield f"~ {title} {change.field}: {_shown(change.before)} -> {_shown(change.after)}"
@@ -82,7 +86,7 @@ def lines(plan: Plan) -> Iterator[str]:
             yield f"+ {title}{_details(change.object, change.after)}"
         else:
             yield f"- {title}"
-    for key in sorted(plan.kept, key=_rank):
+    for key in sorted(kept, key=_rank):
         yield f"  kept, not in file: {describe(key)}"
 
 

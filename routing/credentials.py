@@ -60,7 +60,7 @@ def resolve_reference(text: str) -> str:
         raise CredentialError("Not a reference of the form ${NAME}.")
     name = match["name"]
     _check_allowed(name)
-    value = _from_environment(name) or match["default"]
+    value = read_variable(name) or match["default"]
     if not value:
         raise CredentialError(f"{name} is not set, and there is no {name}_FILE.")
     return value
@@ -147,14 +147,17 @@ def new_encryption_key() -> str:
     return Fernet.generate_key().decode("ascii")
 
 
-def _check_allowed(name: str) -> None:
-    if any(fnmatchcase(name.removesuffix("_FILE"), own) for own in OWN_SETTINGS):
-        raise CredentialError(f"{name} is a setting of the gateway itself and cannot be a credential.")
-    if not any(fnmatchcase(name, pattern) for pattern in settings.GATEWAY_SECRET_ENV_ALLOW):
-        raise CredentialError(f"{name} is not allowed by GATEWAY_SECRET_ENV_ALLOW.")
+def is_own_setting(name: str) -> bool:
+    """Whether a variable configures the gateway itself."""
+    return any(fnmatchcase(name.removesuffix("_FILE"), own) for own in OWN_SETTINGS)
 
 
-def _from_environment(name: str) -> str:
+def read_variable(name: str) -> str:
+    """The value of an environment variable, else of the file named by ``NAME_FILE``, else an empty string.
+
+    Raises:
+        CredentialError: the file cannot be read.
+    """
     environment = settings.GATEWAY_SECRET_ENVIRONMENT
     value: str = environment.get(name, "")
     path = environment.get(f"{name}_FILE", "")
@@ -164,6 +167,13 @@ def _from_environment(name: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise CredentialError(f"The file named by {name}_FILE cannot be read.") from error
+
+
+def _check_allowed(name: str) -> None:
+    if is_own_setting(name):
+        raise CredentialError(f"{name} is a setting of the gateway itself and cannot be a credential.")
+    if not any(fnmatchcase(name, pattern) for pattern in settings.GATEWAY_SECRET_ENV_ALLOW):
+        raise CredentialError(f"{name} is not allowed by GATEWAY_SECRET_ENV_ALLOW.")
 
 
 def _fernet() -> MultiFernet:

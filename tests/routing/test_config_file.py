@@ -542,7 +542,7 @@ def test_plan_lays_a_file_over_what_is():
     desired = parse(text, around(current=current)).objects
     kept, pruned = plan(current, desired, prune=False), plan(current, desired, prune=True)
 
-    assert list(lines(kept)) == [
+    assert list(lines(kept.changes, kept.kept)) == [
         "+ provider three (base_url=http://127.0.0.1:9000/v1, kind=openai_compatible)",
         "~ candidate one/m of pool pool weight: 1 -> 7",
         "  kept, not in file: provider two",
@@ -551,7 +551,7 @@ def test_plan_lays_a_file_over_what_is():
     ]
     assert kept.missing == ("candidate/pool/two/x",)
     assert kept.target["provider/one"] == current["provider/one"]
-    assert list(lines(pruned)) == [
+    assert list(lines(pruned.changes, pruned.kept)) == [
         "+ provider three (base_url=http://127.0.0.1:9000/v1, kind=openai_compatible)",
         "- provider two",
         "~ candidate one/m of pool pool weight: 1 -> 7",
@@ -565,8 +565,11 @@ def test_plan_resets_defaults_only_when_pruning():
     current = {"defaults": {**UNSET_DEFAULTS, "session_affinity": False}}
     kept, pruned = plan(current, {}, prune=False), plan(current, {}, prune=True)
 
-    assert (kept.is_drift, list(lines(kept))) == (False, ["  kept, not in file: defaults"])
-    assert (pruned.is_drift, list(lines(pruned))) == (True, ["~ defaults session_affinity: false -> unset"])
+    assert (kept.is_drift, list(lines(kept.changes, kept.kept))) == (False, ["  kept, not in file: defaults"])
+    assert (pruned.is_drift, list(lines(pruned.changes, pruned.kept))) == (
+        True,
+        ["~ defaults session_affinity: false -> unset"],
+    )
 
 
 def test_plan_counts_candidates_that_a_named_pool_lacks_as_drift():
