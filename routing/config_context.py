@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 from routing.config_schema import Section, check
@@ -47,7 +48,7 @@ class Surroundings:
     kinds: Mapping[str, Kind] = field(default_factory=lambda: KINDS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Names:
     """The names that a file gives, by the key as written; and those that stay beside them."""
 
@@ -58,12 +59,12 @@ class Names:
     kept_pools: frozenset[str] = frozenset()
     kept_aliases: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def all_providers(self) -> frozenset[str]:
         """Every provider that will be there."""
         return self.kept_providers.union(self.providers.values())
 
-    @property
+    @cached_property
     def all_pools(self) -> frozenset[str]:
         """Every canonical model that will be there."""
         return self.kept_pools.union(self.pools.values())

@@ -11,6 +11,15 @@ from routing.config_context import Surroundings
 from routing.config_export import render
 from routing.config_file import parse
 from routing.config_plan import NEW_SWITCH, UNSET_DEFAULTS, lines, plan
+from routing.config_schema import (
+    CandidateSection,
+    FailoverSection,
+    ModelsSection,
+    PolicySection,
+    PoolSection,
+    ProviderSection,
+    TimeoutsSection,
+)
 from routing.document import object_key
 from routing.kinds import KINDS
 
@@ -709,6 +718,24 @@ def test_example_is_whole_and_right():
     target = plan({}, file.objects, prune=False).target
     again = parse(render(target), around(current=target, prune=True))
     assert (again.problems, plan(target, again.objects, prune=True).changes) == ((), ())
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        ProviderSection,
+        TimeoutsSection,
+        PolicySection,
+        FailoverSection,
+        PoolSection,
+        CandidateSection,
+        ModelsSection,
+    ],
+)
+def test_every_key_is_documented(section):
+    page = (EXAMPLE.parents[1] / "configuration.md").read_text()
+
+    assert [name for name in section.model_fields if not re.search(rf"[`.]{name}`", page)] == []
 
 
 # --- nothing crashes it ---
