@@ -12,6 +12,7 @@ from typing import Final
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from proxying import demo, demo_state
 from proxying.demo_state import DemoState
@@ -27,7 +28,7 @@ def prepare() -> DemoState:
     Raises:
         CommandError: the settings point at a database that is not a demo's.
     """
-    if not settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    if not uses_sqlite():
         raise CommandError(
             "The demo keeps to its own SQLite file, and DATABASE_URL names another database. "
             "Unset it, or start the gateway itself: manage.py serve"
@@ -40,6 +41,11 @@ def prepare() -> DemoState:
     state.client_key = client_key(state.client_key)
     demo_state.write(state)
     return state
+
+
+def uses_sqlite() -> bool:
+    """Whether the settings name a SQLite file: a demo writes to nothing else."""
+    return connection.vendor == "sqlite"
 
 
 def is_free(host: str, port: int) -> bool:

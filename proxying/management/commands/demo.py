@@ -35,5 +35,5 @@ class Command(BaseCommand):
         if answer.status_code != httpx.codes.OK:
             raise CommandError(answer.json()["error"]["message"])
         what = {"ok": "answers again", "fail": f"now fails with {options['status']}"}
-        what |= {"slow": "is now slow", "cut": "now breaks off in the middle of its answers"}
+        what |= {"slow": "is now slow", "cut": "now breaks off in mid-answer"}
         self.stdout.write(f"{options['name']} {what[mode]}.")
