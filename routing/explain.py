@@ -81,7 +81,9 @@ def walk(decision: Decision, assumed: Mapping[str, Assumption]) -> tuple[list[sh
         if failure is None:
             attempt["status"] = assumption.answer if assumption is not None else 200
             return attempts, {"status": attempt["status"], "served_by": candidate.selector}
-        attempt.update(status=failure.status, error=failure.kind, fails_over=should_fail_over(failure, policy))
+        attempt.update(
+            status=failure.status, error=failure.kind, fails_over=should_fail_over(failure, policy)
+        )
         if not attempt["fails_over"]:
             break
     return attempts, _exhausted(attempts[-1])

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from routing.eligibility import MARKS, evaluate
@@ -30,6 +31,16 @@ _REMEMBERED_PLANS: Final = 5_000
 # What a plan depends on besides the table, the health and the time: the name, the ``provider`` field, the
 # endpoint, and the patterns of the caller's key.
 PlanKey: TypeAlias = tuple[str, str | None, Endpoint, tuple[str, ...] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was true at ``now``: the table, the health, and for each pool the decision it would make next."""
+
+    table: RoutingTable
+    health: HealthView
+    now: float
+    decisions: tuple[Decision, ...]
 
 
 class Resolver:
@@ -67,7 +78,27 @@ class Resolver:
     async def peek(self, request: RouteRequest) -> Decision:
         """The decision that ``resolve`` would make next. T2: no ticket is taken and no pin written."""
         now = self._clock()
-        made = self._plan(request, now)
+        return await self._peek(self._plan(request, now), now)
+
+    async def survey(self) -> Survey:
+        """Every pool as it stands, for people: each evaluated for any endpoint, with the next decision.
+
+        All of it reads one table and one health view.
+        """
+        table, view, now = self._table(), self._health.view(), self._clock()
+        decisions = []
+        for name in table.pools:
+            made = plan(table, view, RouteRequest(name), now=now, any_endpoint=True)
+            decisions.append(await self._peek(made, now))
+        return Survey(table, view, now, tuple(decisions))
+
+    async def ask(self, request: RouteRequest) -> tuple[Plan, Decision, Survey]:
+        """A peek with all that it was made of; the survey holds the table, health and time, and no pools."""
+        table, view, now = self._table(), self._health.view(), self._clock()
+        made = plan(table, view, request, now=now, expose_exact=self._expose_exact)
+        return made, await self._peek(made, now), Survey(table, view, now, ())
+
+    async def _peek(self, made: Plan, now: float) -> Decision:
         pin: str | None = None
         ticket: int | None = None
         if made.refusal is None and (made.pin_key is not None or made.counter_key is not None):

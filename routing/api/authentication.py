@@ -1,4 +1,4 @@
-"""Who calls the admin API: Django's session (with CSRF), or an admin token as bearer. Client keys are refused."""
+"""Who calls the admin API: Django's session (with CSRF) or an admin token; client keys are refused."""
 
 from __future__ import annotations
 
