@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from routing import shapes
-from routing.policies import Failure, attempts_allowed, should_fail_over
+from routing.policies import Failure, attempts_allowed, policy_values, should_fail_over
 from routing.router import Plan
 from routing.types import Decision, HealthView, RoutingTable
 
@@ -129,7 +129,7 @@ def explanation(
                 strict=True,
             )
         ]
-        answer["policy"] = shapes.policy_sources(evaluation.pool)
+        answer["policy"] = policy_values(evaluation.pool)
         answer["pool"] = {
             "canonical_model": evaluation.pool.canonical_model,
             "status": evaluation.status.value,

@@ -82,22 +82,6 @@ def failover(policy: PoolPolicy) -> Shape:
     }
 
 
-def policy_sources(pool: Pool) -> Shape:
-    """Every value of the policy in force, with where it comes from: ``pool`` or ``default``."""
-    policy = pool.policy
-    values: Shape = {
-        "strategy": policy.strategy.value,
-        "session_affinity": policy.session_affinity,
-        "session_affinity_ttl_s": policy.session_affinity_ttl_s,
-        **{f"failover.{name}": value for name, value in failover(policy).items()},
-        "when_all_blocked": policy.when_all_blocked.value,
-    }
-    return {
-        name: {"value": value, "source": "pool" if name in pool.overrides else "default"}
-        for name, value in values.items()
-    }
-
-
 def switch(found: Switch) -> Shape:
     """An operator's switch, where somebody has set one."""
     shape: Shape = {"enabled": found.enabled}
