@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from ipaddress import ip_address
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from routing import config_gomodel
@@ -14,7 +15,7 @@ from routing.document import Fields, object_key
 from routing.kinds import Kind
 from routing.yaml_nodes import Path
 
-MAX_REFERENCE = 200
+MAX_REFERENCE: Final = 200
 
 
 @dataclass(slots=True)
@@ -49,7 +50,10 @@ class Providers:
         }
         if section.api_key is not None:
             fields["credential"] = self._credential(name, section.api_key, (*path, "api_key"))
-        stored = self.around.current.get(object_key("provider", name), {}).get("credential", "")
+        before = self.around.current.get(object_key("provider", name), {})
+        stored = before.get("credential", "")
+        if stored and "credential" not in fields and self._moves(before, fields):
+            self.notes.fault((*path, "base_url"), "leads to another host than before: give api_key again")
         if kind is not None and kind.needs_key and not fields.get("credential", stored):
             self.notes.warn(path, "has no api_key and none is stored: its provider will refuse every request")
         return fields
@@ -74,6 +78,17 @@ class Providers:
                 self.notes.fault((*path, "base_url"), problem)
         elif kind is not None and not kind.default_base_url:
             self.notes.fault((*path, "base_url"), f"is required for the type {kind.name}")
+
+    def _moves(self, before: Fields, after: Fields) -> bool:
+        """Whether a stored credential would go to a host that it was not given for."""
+        old, new = (
+            _origin(fields["base_url"] or self._default_url(fields["kind"])) for fields in (before, after)
+        )
+        return old != new
+
+    def _default_url(self, kind_name: str) -> str:
+        kind = self.around.kinds.get(kind_name)
+        return kind.default_base_url if kind is not None else ""
 
     def _credential(self, name: str, api_key: str, path: Path) -> str:
         """The credential as it stands in a document; a literal key goes to ``secrets``."""
@@ -114,4 +129,21 @@ def base_url_problem(text: str) -> str:
         return "must not hold a user name or password; use api_key"
     if parts.query or parts.fragment:
         return "must not have a query or a fragment"
+    if _is_link_local(parts.hostname):
+        return "is a link-local address, which is never called"
     return ""
+
+
+def _is_link_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_link_local
+    except ValueError:
+        return False
+
+
+def _origin(text: str) -> tuple[str, str | None, int | None] | None:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None

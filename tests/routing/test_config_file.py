@@ -370,6 +370,14 @@ def test_parse_refuses_a_pool_named_like_an_alias_that_stays():
             "base_url: must not hold a user name or password; use api_key",
         ),
         ("{type: vllm, base_url: 'http://h/v1?x=1'}", "base_url: must not have a query or a fragment"),
+        (
+            "{type: vllm, base_url: 'http://169.254.169.254/v1'}",
+            "base_url: is a link-local address, which is never called",
+        ),
+        (
+            "{type: vllm, base_url: 'http://[fe80::1]/v1'}",
+            "base_url: is a link-local address, which is never called",
+        ),
         ("{type: vllm, models: gpt}", "models: must be a list"),
         ("{type: vllm, models: [{name: gpt}]}", "models[0]: must be a model id, or a mapping with id"),
         ("{type: vllm, timeouts: {connect: 0}}", "timeouts.connect: must be above 0"),
@@ -495,7 +503,28 @@ def test_parse_warns_of_a_provider_without_the_key_it_needs():
     assert notes(text) == [
         "providers.one: has no api_key and none is stored: its provider will refuse every request (line 2)"
     ]
-    assert notes(text, around(current={"provider/one": {"credential": "set …abc"}})) == []
+    assert (
+        notes(
+            text,
+            around(current={"provider/one": {"kind": "openai", "base_url": "", "credential": "set …abc"}}),
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    ("base_url", "problems"),
+    [
+        ("https://api.openai.com:443/v2", []),
+        ("https://example.com/v1", ["leads to another host than before: give api_key again"]),
+        ("http://api.openai.com/v1", ["leads to another host than before: give api_key again"]),
+    ],
+)
+def test_parse_does_not_carry_a_stored_credential_to_another_host(base_url, problems):
+    current = {"provider/one": {"kind": "openai", "base_url": "", "credential": "set …abc"}}
+    found = faults(f"providers:\n  one: {{type: openai, base_url: '{base_url}'}}\n", around(current=current))
+
+    assert found == [f"providers.one.base_url: {problem} (line 2)" for problem in problems]
 
 
 # --- GoModel ---
