@@ -352,7 +352,7 @@ def _envelope(error: GatewayError, dialect: str, request_id: str) -> dict[str, A
             }
         }
     facts = error.facts if isinstance(error, UpstreamStatusError) else None
-    if facts is not None and facts.body is not None and facts.body.get("type") in _ANTHROPIC_OWN_TYPES:
+    if facts is not None and facts.body is not None and _is_anthropic(facts.body):
         # Anthropic's clients decide by its wording and details: its own error object goes on as it came.
         return {"type": "error", "error": facts.body, "request_id": request_id}
     kind = _ANTHROPIC_TYPES.get(error.status, "invalid_request_error" if error.status < 500 else "api_error")
@@ -362,4 +362,8 @@ def _envelope(error: GatewayError, dialect: str, request_id: str) -> dict[str, A
     return {"type": "error", "error": body, "request_id": request_id}
 
 
-_ANTHROPIC_OWN_TYPES: Final = frozenset({*_ANTHROPIC_TYPES.values(), "api_error"})
+def _is_anthropic(body: dict[str, Any]) -> bool:
+    return body.get("type") in _ANTHROPIC_OWN_TYPES and body.keys() <= {"type", "message", "details"}
+
+
+_ANTHROPIC_OWN_TYPES: Final = frozenset({*_ANTHROPIC_TYPES.values(), "api_error", "invalid_request_error"})

@@ -109,7 +109,7 @@ class OpenAIAdapter:
             return {}
         kind = _kind(provider)
         scheme = f"{kind.auth_scheme} " if kind.auth_scheme else ""
-        return {kind.auth_header: scheme + provider.api_key}
+        return {kind.auth_header: scheme + provider.api_key.strip()}
 
     def _headers(self, body: ClientBody, provider: Provider, client: Mapping[str, str]) -> dict[str, str]:
         headers = {

@@ -69,6 +69,7 @@ class OpenAIStream:
         rest = self._splitter.rest()
         closing = b""
         if rest.strip():
+            _refuse_bare_error(rest)
             block = rest.rstrip(b"\r\n") + b"\n\n"
             try:
                 closing = block if self._read(block) else b""
@@ -145,6 +146,17 @@ class OpenAIStream:
 
     def _all_choices_finished(self) -> bool:
         return not self._open_choices and len(self._finished_choices) >= self._expected
+
+
+def _refuse_bare_error(rest: bytes) -> None:
+    """Find an error that came as a plain JSON body where a stream was asked for."""
+    try:
+        data = orjson.loads(rest)
+    except orjson.JSONDecodeError:
+        return
+    error = error_object(data)
+    if error is not None:
+        raise UpstreamStatusError(read_error_in_answer(error))
 
 
 def _expected_choices(request: ClientBody) -> int:

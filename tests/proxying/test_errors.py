@@ -142,6 +142,23 @@ def test_render_passes_anthropic_errors_on_to_its_clients():
     assert render(upstream(529, body=own), "openai", "req-1")[0] == 503
 
 
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (
+            {"type": "invalid_request_error", "message": "no", "details": {"error_code": "d"}},
+            {"type": "invalid_request_error", "message": "no", "details": {"error_code": "d"}},
+        ),
+        (
+            {"type": "invalid_request_error", "message": "no", "param": None, "code": "c"},
+            {"type": "invalid_request_error", "message": "no", "details": {"error_code": "c"}},
+        ),
+    ],
+)
+def test_render_tells_anthropic_error_objects_from_others(body, error):
+    assert orjson.loads(render(upstream(400, code="c", body=body), "anthropic", "r")[2])["error"] == error
+
+
 def test_render_event_per_dialect():
     """T57: an event for an Anthropic client has its event: line."""
     error = errors.UpstreamProtocolError("Cut.")

@@ -308,6 +308,22 @@ def test_stream_that_ends_early_is_an_error(keep):
     assert translator.finished is False
 
 
+def test_stream_finds_a_plain_error_body():
+    translator = stream()
+    assert translator.feed(b'{"error":{"message":"slow down","code":429}}\n') == b""
+    with pytest.raises(UpstreamStatusError) as caught:
+        translator.end()
+    assert (caught.value.facts.status, caught.value.facts.message) == (429, "slow down")
+
+
+@pytest.mark.parametrize("raw", [b"", b"<html>\n\n</html>", b'{"choices":[{"message":{}}]}'])
+def test_stream_of_no_events_is_an_error(raw):
+    translator = stream()
+    translator.feed(raw)
+    with pytest.raises(UpstreamProtocolError):
+        translator.end()
+
+
 def test_stream_waits_for_all_choices():
     translator = stream(n=2)
     translator.feed(b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n')
