@@ -149,9 +149,10 @@ def best_of(runs, call):
         b'"' + b"model \\u006d " * 300_000 + b'"',
         b"[" + b'{"model":"x"},' * 200_000 + b"0]",
         b"[" * 1 + b'"a","b",' * 400_000 + b"0]",
+        b'[{"a":[[1]]},"x",' * 250 + b'"y",' * 500_000 + b"0" + b"]" * 250,
         b"[" * 500 + b"1," * 1_000_000 + b"0" + b"]" * 500,
     ],
-    ids=["long string", "many objects", "many strings", "nested numbers"],
+    ids=["long string", "many objects", "many strings", "deep and wide", "nested numbers"],
 )
 def test_splice_takes_linear_time(filler):
     raw = b'{"x":' + filler + b',"mod\\u0065l":"m","provider":"p"}'
