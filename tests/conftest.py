@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 
 import pytest
+
+from tests.upstream import Upstream, running
 
 # Which variable a tier needs. Without it the tier's tests are left out, and the summary says so.
 TIERS = {"postgres": "TEST_DATABASE_URL", "redis": "TEST_CACHE_URL"}
@@ -55,3 +58,14 @@ def redis_url() -> Iterator[str]:
         client.flushdb()
         yield url
         client.flushdb()
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Callable[..., Awaitable[Upstream]]]:
+    """Starts scripted providers: ``await upstream(**script of the default answer)``; stopped at the end."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**default: object) -> Upstream:
+            return await stack.enter_async_context(running(**default))
+
+        yield start

@@ -1,0 +1,249 @@
+"""The data plane's HTTP client: the one importer of aiohttp. It retries nothing and follows no redirect."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from functools import lru_cache
+from typing import Final
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from yarl import URL
+
+from proxying.adapters.base import UpstreamRequest
+from proxying.egress import check_address
+from proxying.errors import UpstreamConnectError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
+from routing.types import Timeouts
+
+_MAX_HEADER_BYTES: Final = 32_768
+# Below the 60 s or more after which vendors and balancers close idle connections.
+_KEEPALIVE_S: Final = 30.0
+_DNS_TTL_S: Final = 10
+_DEFAULT_HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "sluice"}
+_FAULTS: Final = (aiohttp.ClientError, OSError, ValueError)
+
+
+class UpstreamResponse:
+    """An answer whose headers have come. ``headers`` has lower-case names; of repeated ones the last."""
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, timeouts: Timeouts, first_by: float, deadline_at: float
+    ):
+        self.status = response.status
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        self._response = response
+        self._idle_s = timeouts.idle_s
+        self._first_by = first_by
+        self._deadline_at = deadline_at
+
+    async def read(self, limit: int) -> bytes:
+        """Read the whole body before the request's deadline.
+
+        Raises:
+            UpstreamTimeoutError: the deadline or the provider's idle timeout ran out.
+            UpstreamProtocolError: it broke off, cannot be decoded or has more than ``limit`` bytes.
+        """
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout_at(self._deadline_at), aclosing(self.chunks()) as chunks:
+                async for piece in chunks:
+                    size += len(piece)
+                    if size > limit:
+                        raise UpstreamProtocolError(f"The provider's answer has more than {limit} bytes.")
+                    pieces.append(piece)
+        except TimeoutError:
+            raise UpstreamTimeoutError(
+                "The provider did not complete its answer before the deadline."
+            ) from None
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it comes; leaving early closes the connection.
+
+        What came before a break is yielded first, then the error raised (``UpstreamTimeoutError``,
+        ``UpstreamProtocolError``). The first piece may take until the first-byte timeout.
+        """
+        content = self._response.content
+        loop = asyncio.get_running_loop()
+        wait_until, timeout_name = self._first_by, "first-byte"
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout_at(wait_until):
+                        piece = await content.readany()
+                except TimeoutError:
+                    text = f"The provider sent nothing before its {timeout_name} timeout."
+                    raise UpstreamTimeoutError(text) from None
+                except _FAULTS as error:
+                    if left := _leftover(content):
+                        yield left
+                    raise UpstreamProtocolError(
+                        "The provider's answer broke off or cannot be decoded."
+                    ) from error
+                if not piece:
+                    return
+                yield piece
+                wait_until, timeout_name = loop.time() + self._idle_s, "idle"
+        finally:
+            if not content.at_eof() or content.exception() is not None:
+                self._response.close()
+
+    async def close(self) -> None:
+        """Give the connection back if the body was read to its end, else close it. May be called twice."""
+        self.abort()
+
+    def abort(self) -> None:
+        """Close the connection now, unless the whole answer has come."""
+        self._response.close()
+
+
+class UpstreamClient:
+    """Connections to all providers, of one event loop."""
+
+    def __init__(self, *, deny_private: bool = False) -> None:
+        self._deny_private = deny_private
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the pool of connections; to be called inside the event loop."""
+        self._session = aiohttp.ClientSession(
+            connector=_Connector(
+                limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=_DNS_TTL_S, socket_factory=self._socket
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=_DEFAULT_HEADERS,
+            trust_env=False,
+            timeout=aiohttp.ClientTimeout(total=None),
+            max_line_size=_MAX_HEADER_BYTES,
+            max_field_size=_MAX_HEADER_BYTES,
+        )
+
+    async def close(self) -> None:
+        """Close every connection. May be called twice."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def send(
+        self, request: UpstreamRequest, *, timeouts: Timeouts, deadline_at: float
+    ) -> UpstreamResponse:
+        """Send a request and wait for the headers of its answer, whatever the status.
+
+        ``deadline_at`` is in the event loop's time.
+
+        Raises:
+            UpstreamConnectError: no connection, or it ended before an answer.
+            UpstreamTimeoutError: the connect or first-byte timeout, or the deadline, ran out.
+            UpstreamProtocolError: what came is no HTTP answer.
+        """
+        if self._session is None:
+            raise RuntimeError("The upstream client is not open.")
+        first_by = asyncio.get_running_loop().time() + timeouts.first_byte_s
+        try:
+            async with asyncio.timeout_at(min(first_by, deadline_at)):
+                response = await self._session.request(
+                    request.method,
+                    _url(request.url),
+                    headers=request.headers,
+                    data=request.body or None,
+                    allow_redirects=False,
+                    timeout=_limits(timeouts.connect_s),
+                )
+        except aiohttp.ServerTimeoutError as error:
+            raise translated(error) from error
+        except TimeoutError:
+            name = "first-byte timeout" if first_by <= deadline_at else "deadline of the request"
+            raise UpstreamTimeoutError(f"The provider did not answer before the {name}.") from None
+        except _FAULTS as error:
+            raise translated(error) from error
+        return UpstreamResponse(response, timeouts, min(first_by, deadline_at), deadline_at)
+
+    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, where = address
+        check_address(str(where[0]), deny_private=self._deny_private)
+        return socket.socket(family, kind, protocol)
+
+
+def translated(error: Exception) -> UpstreamError:
+    """The gateway's error for one of aiohttp's or the system's, before the headers of an answer."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return UpstreamTimeoutError("The provider did not accept a connection before the connect timeout.")
+    if isinstance(error, TimeoutError):
+        return UpstreamTimeoutError("The provider did not answer in time.")
+    for kinds, problem in _CONNECT_PROBLEMS:
+        if isinstance(error, kinds):
+            return UpstreamConnectError(f"The provider cannot be reached: {problem}.")
+    return UpstreamProtocolError("The provider's answer is not valid HTTP.")
+
+
+_CONNECT_PROBLEMS: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
+    ((aiohttp.ClientConnectorDNSError,), "its host name is not known"),
+    (
+        (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch),
+        "TLS failed",
+    ),
+    ((aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError), "its address is not a valid URL"),
+    ((aiohttp.ClientConnectorError,), "no connection"),
+    ((aiohttp.UploadAbortedError,), "the request was not taken whole"),
+    ((aiohttp.ClientConnectionError, OSError), "the connection ended before an answer"),
+)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Hands out no pooled connection that the provider has already closed.
+
+    A request written to one would be lost, and could not be repeated safely: nobody knows whether
+    it was processed. An idle connection has nothing to read unless it was closed.
+    """
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol = connection.protocol
+            if protocol is None or not _is_stale(protocol):
+                return connection
+            connection.close()
+
+
+def _is_stale(protocol: ResponseHandler) -> bool:
+    """Whether a connection at rest has something to read: the end, or an answer nobody asked for."""
+    transport = protocol.transport
+    handle = None if transport is None else transport.get_extra_info("socket")
+    if handle is None:
+        return False
+    if transport is not None and transport.get_extra_info("ssl_object") is not None:
+        # TLS 1.3 session tickets wait there on fresh connections: only the end itself counts.
+        interest = select.POLLRDHUP | select.POLLHUP
+    else:
+        interest = select.POLLIN
+    poll = select.poll()
+    poll.register(handle.fileno(), interest)
+    return bool(poll.poll(0))
+
+
+def _leftover(content: aiohttp.StreamReader) -> bytes:
+    """What a broken stream still holds: aiohttp raises before it hands that out."""
+    error = content._exception
+    content._exception = None
+    try:
+        return content.read_nowait()
+    finally:
+        content._exception = error
+
+
+@lru_cache(maxsize=1024)
+def _url(text: str) -> URL:
+    # As configured: nothing is decoded or quoted anew.
+    return URL(text, encoded=True)
+
+
+@lru_cache(maxsize=256)
+def _limits(connect_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=connect_s)
