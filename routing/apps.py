@@ -9,3 +9,9 @@ class RoutingConfig(AppConfig):
     name = "routing"
     verbose_name = "Routing"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Register the system checks."""
+        from routing.checks import register_checks  # noqa: PLC0415 - models are loaded only now
+
+        register_checks()
