@@ -26,7 +26,7 @@ def main():  # type: () -> int
     stamp = VENV / "installed-{}".format(lock)
     if stamp.is_file() and stamp.read_text() == wanted:
         return 0
-    if not (VENV / "bin" / "python").exists() and not make_venv():
+    if not is_usable() and not make_venv():
         return 1
     print("Installing requirements/{}.txt into .venv ...".format(lock), flush=True)
     done = subprocess.call(
@@ -49,6 +49,12 @@ def fingerprint(lock):  # type: (str) -> str
     """What is installed when this lock is: its bytes and the Python that it went into."""
     text = (ROOT / "requirements" / "{}.txt".format(lock)).read_bytes()
     return "{} {}.{}\n".format(hashlib.sha256(text).hexdigest(), *sys.version_info[:2])
+
+
+def is_usable():  # type: () -> bool
+    """Whether ``.venv`` is there, alive, and of the Python that runs this."""
+    library = VENV / "lib" / "python{}.{}".format(*sys.version_info[:2])
+    return (VENV / "bin" / "python").exists() and library.is_dir()
 
 
 def make_venv():  # type: () -> bool
