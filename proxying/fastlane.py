@@ -1,0 +1,204 @@
+"""The short way for data-plane requests: straight from ASGI to the views, without Django's handler.
+
+Paths that no route knows go on to Django, except those under ``/v1/``, which are answered here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from functools import cached_property
+from typing import Any, Final
+
+from proxying.errors import (
+    ClientGoneError,
+    GatewayError,
+    MethodNotAllowedError,
+    NotFoundError,
+    RequestTooLargeError,
+    render,
+)
+from proxying.http import Answer
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+# Django's handler types its callables a little differently.
+App = Callable[[Scope, Any, Any], Awaitable[None]]
+View = Callable[..., Awaitable[Answer]]
+# Methods of a path to views. A path ending in ``/{name}`` takes everything after the slash as ``name``.
+Routes = Mapping[str, Mapping[str, View]]
+
+log: Final = logging.getLogger(__name__)
+
+
+class LaneRequest:
+    """One request of the fast lane; see ``http.GatewayRequest``."""
+
+    __slots__ = ("__dict__", "_raw_headers", "_receive", "_watcher", "gone", "method", "path", "started")
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.started = time.perf_counter()
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.gone = False
+        self._raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._receive = receive
+        self._watcher: asyncio.Task[None] | None = None
+        self.__dict__["query_bytes"] = scope["query_string"]
+
+    @cached_property
+    def query_string(self) -> str:
+        """What stands after the question mark, undecoded."""
+        return str(self.__dict__["query_bytes"], "latin-1")
+
+    @cached_property
+    def headers(self) -> dict[str, str]:
+        """Lower-case names; of a repeated header the first counts."""
+        return {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in reversed(self._raw_headers)
+        }
+
+    async def read_body(self, limit: int) -> bytes:
+        """Read the whole body; see ``http.GatewayRequest``."""
+        message = f"The request body has more than {limit} bytes."
+        length = self.headers.get("content-length", "")
+        if length.isascii() and length.isdigit() and int(length) > limit:
+            raise RequestTooLargeError(message)
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in self.chunks():
+            size += len(piece)
+            if size > limit:
+                raise RequestTooLargeError(message)
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield the body piece by piece; from its end on, the client's leaving cancels the view."""
+        more = True
+        while more:
+            event = await self._receive()
+            if event["type"] == "http.disconnect":
+                self.gone = True
+                raise ClientGoneError("The client left before its request was complete.")
+            more = event.get("more_body", False)
+            if piece := event.get("body", b""):
+                yield piece
+        task = asyncio.current_task()
+        if task is not None and self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch(task))
+
+    async def _watch(self, task: asyncio.Task[Any]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        task.cancel()
+
+    def unwatch(self) -> None:
+        """Stop looking for the client's leaving."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+
+
+class FastLane:
+    """The ASGI callable. ``draining`` is set when the worker was told to stop."""
+
+    def __init__(self, routes: Routes, rest: App) -> None:
+        self.in_flight = 0
+        self.draining = False
+        self._rest = rest
+        self._exact = {path: methods for path, methods in routes.items() if not path.endswith("}")}
+        self._rooted = [
+            (path[: path.rindex("{")], path[path.rindex("{") + 1 : -1], methods)
+            for path, methods in routes.items()
+            if path.endswith("}")
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        path = scope.get("path", "")
+        methods = self._exact.get(path) if scope["type"] == "http" else None
+        arguments: dict[str, str] = {}
+        if methods is None and scope["type"] == "http":
+            methods, arguments = self._rooted_route(path)
+        if methods is None and not path.startswith("/v1/"):
+            await self._rest(scope, receive, send)
+            return
+        request = LaneRequest(scope, receive)
+        self.in_flight += 1
+        try:
+            answer = await _answer(request, methods, arguments)
+            await self._send(request, answer, send)
+        except asyncio.CancelledError:
+            if not request.gone:
+                raise
+        finally:
+            self.in_flight -= 1
+            request.unwatch()
+
+    def _rooted_route(self, path: str) -> tuple[Mapping[str, View] | None, dict[str, str]]:
+        for root, name, methods in self._rooted:
+            if path.startswith(root) and len(path) > len(root):
+                return methods, {name: path[len(root) :]}
+        return None, {}
+
+    async def _send(self, request: LaneRequest, answer: Answer, send: Send) -> None:
+        stream, headers = answer.stream, answer.headers
+        if self.draining:
+            headers = [*headers, (b"connection", b"close")]
+        if stream is None:
+            headers = [*headers, (b"content-length", b"%d" % len(answer.body))]
+        try:
+            if request.gone:
+                return
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            if stream is None or request.method == "HEAD":
+                body = b"" if request.method == "HEAD" else answer.body
+                await send({"type": "http.response.body", "body": body})
+                return
+            async for piece in stream:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except OSError:
+            request.gone = True  # the server found the client gone before the watcher did
+        finally:
+            if stream is not None:
+                await stream.aclose()
+
+
+def dialect_of(path: str) -> str:
+    """Whose error envelope a path's clients read."""
+    if path.startswith("/v1/messages"):
+        return "anthropic"
+    return "responses" if path.startswith("/v1/responses") else "openai"
+
+
+def _view(request: LaneRequest, methods: Mapping[str, View] | None) -> View:
+    if methods is None:
+        raise NotFoundError(f"Unknown request URL: {request.method} {request.path}.")
+    view = methods.get(request.method) or (methods.get("GET") if request.method == "HEAD" else None)
+    if view is None:
+        allowed = ", ".join(sorted(methods))
+        raise MethodNotAllowedError(f"{request.path} does not take {request.method}, only {allowed}.")
+    return view
+
+
+async def _answer(
+    request: LaneRequest, methods: Mapping[str, View] | None, arguments: dict[str, str]
+) -> Answer:
+    try:
+        view = _view(request, methods)
+        return await view(request, **arguments)
+    except GatewayError as error:
+        problem = error
+    except Exception:  # the edge: nothing of it may reach the client
+        log.exception("A view failed: %s %s", request.method, request.path)
+        problem = GatewayError("The gateway made an error; its log says more.")
+    status, headers, body = render(problem, dialect_of(request.path), "")
+    if methods is not None and isinstance(problem, MethodNotAllowedError):
+        headers.append((b"allow", ", ".join(sorted(methods)).encode()))
+    return Answer(status, headers, body)

@@ -1,0 +1,72 @@
+"""``serve``: the gateway under gunicorn, one command for production and the demo."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+
+class Command(BaseCommand):
+    help = "Serve the gateway, its API, admin and dashboard with gunicorn."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--bind", default=settings.GATEWAY_BIND, help="address and port")
+        parser.add_argument("--workers", type=int, default=settings.GATEWAY_WORKERS)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        bind, workers = options["bind"], options["workers"]
+        if workers > 1 and not settings.CACHE_URL:
+            raise CommandError(f"{workers} workers need a shared cache: set CACHE_URL, or use one worker.")
+        check_database()
+        check_port(bind)
+        config = settings.BASE_DIR / "gateway_project" / "gunicorn.conf.py"
+        command = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--config",
+            str(config),
+            "--chdir",
+            str(settings.BASE_DIR),
+        ]
+        # The process becomes gunicorn: signals and the exit code are its own.
+        os.execv(sys.executable, [*command, "--bind", bind, "--workers", str(workers)])  # noqa: S606
+
+
+def check_database() -> None:
+    """Refuse to start without a database that has every table."""
+    try:
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as problem:
+        raise CommandError(
+            f"The database cannot be reached; see DATABASE_URL. It says: {problem}"
+        ) from problem
+    finally:
+        connection.close()
+    if missing:
+        raise CommandError(f"{len(missing)} migrations are missing: run `python manage.py migrate` first.")
+
+
+def check_port(bind: str) -> None:
+    """Refuse an address that another process has."""
+    host, _, port = bind.rpartition(":")
+    if bind.startswith("unix:") or not port.isdigit():
+        return
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError as problem:
+            text = f"{bind} cannot be used ({problem.strerror}); choose another with --bind or GATEWAY_BIND."
+            raise CommandError(text) from problem
