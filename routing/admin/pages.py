@@ -1,4 +1,4 @@
-"""The pages of providers, pools, aliases, defaults, keys and the history."""
+"""The pages of providers, pools, aliases and defaults."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Model, QuerySet
 from django.forms.models import BaseInlineFormSet
@@ -15,25 +15,19 @@ from django.urls import reverse
 from django.utils.html import format_html_join
 
 from routing import queries, services, snapshot
-from routing.admin.base import ReadOnlyAdmin, ServiceAdmin, ServiceForm, switch_action
+from routing.admin.base import ServiceAdmin, ServiceForm, switch_action
 from routing.admin.fields import LinesField, StatusesField
-from routing.document import from_json, object_key
+from routing.document import object_key
 from routing.eligibility import evaluate
 from routing.models import (
-    AdminToken,
     Alias,
-    ClientKey,
-    Lease,
     ModelPool,
     PoolCandidate,
     Provider,
-    ProviderModel,
     RoutingDefaults,
-    RoutingRevision,
     kind_choices,
 )
 from routing.router import decide, plan
-from routing.summary import change_text
 from routing.types import NO_HEALTH, RouteRequest
 
 SWITCH_COLUMNS = ("enabled", "switch_reason", "switch_expires_at", "switch_updated_by", "switch_updated_at")
@@ -325,119 +319,3 @@ class RoutingDefaultsAdmin(ServiceAdmin):
     def write(self, form: ServiceForm) -> Model:
         """One row, one revision."""
         return services.save_defaults(values=form.values(), **form.how())
-
-
-class KeyAdmin(ServiceAdmin):
-    """What client keys and admin tokens share: shown once, then never again; revoked, not deleted."""
-
-    list_filter = ("enabled",)
-    search_fields = ("name", "prefix")
-    readonly_fields = ("prefix", "created_at", "created_by")
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Never: a revoked key keeps its row, so that records keep their owner."""
-        return False
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
-        """Write, and show a new key once."""
-        row = self.write(form)
-        obj.pk = row.pk
-        secret = getattr(form, "secret", "")
-        if secret:
-            text = f"Copy the key now, it is not shown again: {secret}"
-            self.message_user(request, text, messages.WARNING)
-
-
-class ClientKeyForm(ServiceForm):
-    """A client key."""
-
-    models = LinesField(required=False, help_text="Names, one per line, a trailing * allowed; empty: all.")
-    secret = ""
-
-
-@admin.register(ClientKey)
-class ClientKeyAdmin(KeyAdmin):
-    """Keys for /v1."""
-
-    form = ClientKeyForm
-    list_display = ("name", "prefix", "user_path", "enabled", "expires_at", "created_at")
-    fieldsets = (
-        (None, {"fields": ("name", "user_path", "models", "enabled", "expires_at")}),
-        ("Made", {"fields": ("prefix", "created_at", "created_by")}),
-    )
-
-    def key_of(self, obj: ClientKey) -> str:
-        """The object's key in the document."""
-        return object_key("client_key", str(obj.pk))
-
-    def write(self, form: Any) -> Model:
-        """One key, one revision."""
-        if form.instance.pk:
-            return services.update_client_key(key_id=form.instance.pk, values=form.values(), **form.how())
-        row, form.secret = services.create_client_key(values=form.values(), **form.how())
-        return row
-
-
-class AdminTokenForm(ServiceForm):
-    """An admin token."""
-
-    secret = ""
-
-
-@admin.register(AdminToken)
-class AdminTokenAdmin(KeyAdmin):
-    """Tokens for /admin."""
-
-    form = AdminTokenForm
-    list_display = ("name", "prefix", "read_only", "enabled", "expires_at", "created_at")
-    fieldsets = (
-        (None, {"fields": ("name", "read_only", "enabled", "expires_at")}),
-        ("Made", {"fields": ("prefix", "created_at", "created_by")}),
-    )
-
-    def key_of(self, obj: AdminToken) -> str:
-        """The object's key in the document."""
-        return object_key("admin_token", str(obj.pk))
-
-    def write(self, form: Any) -> Model:
-        """One token, one revision."""
-        if form.instance.pk:
-            return services.update_admin_token(token_id=form.instance.pk, values=form.values(), **form.how())
-        row, form.secret = services.create_admin_token(values=form.values(), **form.how())
-        return row
-
-
-@admin.register(RoutingRevision)
-class RoutingRevisionAdmin(ReadOnlyAdmin):
-    """The history."""
-
-    list_display = ("number", "created_at", "actor", "source", "summary", "reason")
-    list_filter = ("source", "actor")
-    search_fields = ("summary", "reason", "actor")
-    date_hierarchy = "created_at"
-    fields = ("number", "created_at", "actor", "source", "reason", "summary", "reverts", "diff")
-    readonly_fields = fields
-
-    @admin.display(description="changes")
-    def diff(self, row: RoutingRevision) -> str:
-        """One line per change."""
-        return format_html_join(
-            "", "<div>{}</div>", ((change_text(change),) for change in from_json(row.changes))
-        )
-
-
-@admin.register(ProviderModel)
-class ProviderModelAdmin(ReadOnlyAdmin):
-    """What discovery found."""
-
-    list_display = ("provider", "model", "listed", "owned_by", "first_seen_at", "last_seen_at")
-    list_filter = ("listed", "provider")
-    list_select_related = ("provider",)
-    search_fields = ("model",)
-
-
-@admin.register(Lease)
-class LeaseAdmin(ReadOnlyAdmin):
-    """Who does the background work."""
-
-    list_display = ("name", "holder", "until_at")
