@@ -34,6 +34,7 @@ def prepare() -> DemoState:
             "Unset it, or start the gateway itself: manage.py serve"
         )
     call_command("migrate", interactive=False, verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0)
     state = demo_state.read()
     state.provider_port = free_port(state.provider_port)
     load_configuration(state.provider_port)

@@ -22,6 +22,7 @@ from routing.models import Alias, ClientKey, ModelPool, PoolCandidate, Provider,
 @pytest.fixture(autouse=True)
 def var_dir(tmp_path: Path, settings) -> Path:
     settings.VAR_DIR = tmp_path
+    settings.STATIC_ROOT = tmp_path / "static"
     return tmp_path
 
 
