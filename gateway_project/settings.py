@@ -12,6 +12,8 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from proxying import logs
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
 
@@ -180,5 +182,12 @@ GATEWAY_EGRESS_DENY_PRIVATE = env.bool("GATEWAY_EGRESS_DENY_PRIVATE", default=Fa
 GATEWAY_METRICS_OPEN = env.bool("GATEWAY_METRICS_OPEN", default=False)
 GATEWAY_ALLOW_ANONYMOUS = env.bool("GATEWAY_ALLOW_ANONYMOUS", default=False)
 GATEWAY_LOG_FORMAT = env.str("GATEWAY_LOG_FORMAT", default="json")
+# Where several workers put their metrics together; prometheus_client itself reads the same variable.
+PROMETHEUS_MULTIPROC_DIR = env.str("PROMETHEUS_MULTIPROC_DIR", default="")
 # Where ${NAME} in a provider's credential is looked up; routing/credentials.py applies the allow-list.
 GATEWAY_SECRET_ENVIRONMENT = os.environ
+
+try:
+    LOGGING = logs.configure(GATEWAY_LOG_FORMAT)
+except ValueError as problem:
+    raise ImproperlyConfigured(str(problem)) from None

@@ -1,0 +1,170 @@
+"""What Prometheus reads. Children are kept, so that counting costs a dictionary look-up and an addition.
+
+Labels name pools, providers and models of the configuration; never keys, callers or request ids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from proxying.outcome import Attempt, Exchange
+from routing.transitions import Transition
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_OVERHEAD_BUCKETS_S: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5)
+_LONGEST_LABEL: Final = 300
+
+
+@dataclass(slots=True)
+class _ExchangeChildren:
+    """What one finished request touches."""
+
+    requests: Counter
+    latency: Histogram
+    first_content: Histogram
+    overhead: Histogram
+    failovers: Counter
+
+
+class Metrics:
+    """The counters of this process; ``shared_dir`` is where gunicorn's workers put theirs together."""
+
+    def __init__(self, *, shared_dir: str = "") -> None:
+        self._shared_dir = shared_dir
+        self.registry = CollectorRegistry()
+        self._exchanges: dict[tuple[str, ...], _ExchangeChildren] = {}
+        self._attempts: dict[tuple[str, ...], Counter] = {}
+        self._tokens: dict[tuple[str, ...], tuple[Counter, Counter, Counter]] = {}
+        self._shown_in_flight: set[str] = set()
+        where = ("pool", "provider", "model")
+        self.requests = self._counter(
+            "sluice_requests", "Client requests.", (*where, "endpoint", "status_class", "outcome")
+        )
+        self.attempts = self._counter(
+            "sluice_attempts", "Upstream calls.", (*where, "status_class", "result")
+        )
+        self.failovers = self._counter(
+            "sluice_failovers", "Requests that called more than one candidate.", where
+        )
+        self.tokens = self._counter("sluice_tokens", "Tokens, as providers count them.", (*where, "type"))
+        self.latency = self._histogram(
+            "sluice_request_seconds", "From arrival to the answer's end.", (*where, "endpoint"), _BUCKETS_S
+        )
+        self.first_content = self._histogram(
+            "sluice_first_content_seconds", "From arrival to the first content.", where, _BUCKETS_S
+        )
+        self.overhead = self._histogram(
+            "sluice_overhead_seconds",
+            "The gateway's own part until the answer began.",
+            (),
+            _OVERHEAD_BUCKETS_S,
+        )
+        self.dropped = self._counter("sluice_records_dropped", "Request records that were not kept.", ())
+        self.transitions = self._counter(
+            "sluice_health_transitions", "Changes of circuits.", ("provider", "model", "transition")
+        )
+        self.unauthenticated = self._counter("sluice_unauthenticated", "Requests without a valid key.", ())
+        self.queue = self._gauge("sluice_records_queued", "Request records not stored yet.", (), "livesum")
+        self.in_flight = self._gauge(
+            "sluice_in_flight", "Upstream calls under way.", ("provider",), "livesum"
+        )
+        self.revision = self._gauge("sluice_table_revision", "Configuration in force.", (), "livemin")
+        self.stale_s = self._gauge(
+            "sluice_table_stale_seconds", "Since when the table could not be read.", (), "livemax"
+        )
+        self.cache_up = self._gauge("sluice_cache_up", "Whether the shared cache answers.", (), "livemin")
+
+    def finished(self, exchange: Exchange) -> None:
+        """Count a client request that has ended."""
+        decision = exchange.decision
+        served = exchange.served
+        pool = decision.canonical_model if decision is not None else ""
+        where = (pool, served.provider, served.model) if served is not None else (pool, "", "")
+        key = (*where, exchange.endpoint.value, f"{exchange.status // 100}xx", exchange.outcome)
+        children = self._exchanges.get(key)
+        if children is None:
+            children = self._exchanges[key] = self._exchange_children(key)
+        children.requests.inc()
+        children.latency.observe(exchange.latency_ms / 1000)
+        children.overhead.observe(exchange.overhead_ms / 1000)
+        if exchange.first_content_ms is not None:
+            children.first_content.observe(exchange.first_content_ms / 1000)
+        if exchange.failed_over:
+            children.failovers.inc()
+        if served is not None:
+            self._count_tokens(where, exchange)
+
+    def attempted(self, exchange: Exchange, attempt: Attempt) -> None:
+        """Count an upstream call that has its verdict."""
+        pool = exchange.decision.canonical_model if exchange.decision is not None else ""
+        status = f"{attempt.status // 100}xx" if attempt.status is not None else "none"
+        result = "failed" if attempt.error else "ok"
+        key = (pool, attempt.candidate.provider, attempt.candidate.model, status, result)
+        child = self._attempts.get(key)
+        if child is None:
+            child = self._attempts[key] = self.attempts.labels(*map(_label, key))
+        child.inc()
+
+    def transition(self, change: Transition) -> None:
+        """Count a change of a circuit that this process saw itself."""
+        if not change.remote:
+            self.transitions.labels(change.provider, change.model or "", change.what).inc()
+
+    def show_in_flight(self, counts: dict[str, int]) -> None:
+        """Set the gauge of calls under way; providers without one are at zero."""
+        self._shown_in_flight |= counts.keys()
+        for provider in self._shown_in_flight:
+            self.in_flight.labels(provider).set(counts.get(provider, 0))
+
+    def exposition(self) -> bytes:
+        """The page for Prometheus; with ``shared_dir`` that of all workers together."""
+        if not self._shared_dir:
+            return generate_latest(self.registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, path=self._shared_dir)  # type: ignore[no-untyped-call]  # its own gap
+        return generate_latest(registry)
+
+    def _exchange_children(self, key: tuple[str, ...]) -> _ExchangeChildren:
+        labels = [_label(value) for value in key]
+        where = labels[:3]
+        return _ExchangeChildren(
+            requests=self.requests.labels(*labels),
+            latency=self.latency.labels(*labels[:4]),
+            first_content=self.first_content.labels(*where),
+            overhead=self.overhead,
+            failovers=self.failovers.labels(*where),
+        )
+
+    def _count_tokens(self, where: tuple[str, ...], exchange: Exchange) -> None:
+        children = self._tokens.get(where)
+        if children is None:
+            labels = [_label(value) for value in where]
+            prompt, completion, cached = (
+                self.tokens.labels(*labels, word) for word in ("prompt", "completion", "cached")
+            )
+            children = self._tokens[where] = (prompt, completion, cached)
+        usage = exchange.usage
+        counts = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+        for child, count in zip(children, counts, strict=True):
+            if count:
+                child.inc(count)
+
+    def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]
+    ) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: tuple[str, ...], mode: Any) -> Gauge:
+        return Gauge(name, text, labels, multiprocess_mode=mode, registry=self.registry)
+
+
+def _label(value: str) -> str:
+    return value[:_LONGEST_LABEL]

@@ -1,0 +1,158 @@
+"""One client request from arrival to its end: what is known of it, and the headers that tell the client."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import quote
+
+from proxying.adapters.base import ClientBody, Usage
+from proxying.errors import GatewayError, UpstreamStatusError, shown
+from proxying.http import Headers
+from routing.types import Affinity, Caller, Candidate, Decision, Endpoint
+
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# The bytes that a path segment may hold, and "%" itself is escaped: the value can be read back.
+_PLAIN: Final = "/:@!$&'()*+,;=-._~ "
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One upstream call. ``started`` is ``perf_counter()``, ``started_at`` Unix seconds.
+
+    ``status`` is what the provider sent; None when there was no answer.
+    """
+
+    candidate: Candidate
+    kind: str
+    started: float
+    started_at: float
+    latency_ms: float = 0.0
+    status: int | None = None
+    error: str = ""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One client request. The attempt loop fills it; records, metrics and headers read it.
+
+    Attributes:
+        started: ``time.perf_counter()`` at arrival.
+        waited_s: How much of the time the gateway waited for providers.
+        served: The candidate whose answer the client gets.
+        outcome: ``ok``, ``error``, ``client_gone`` or ``cut``; empty while under way.
+        body: Let go at the end, so that a queued record holds no prompt.
+    """
+
+    endpoint: Endpoint
+    headers: Mapping[str, str]
+    started: float
+    request_id: str
+    started_at: float = field(default_factory=time.time)
+    body: ClientBody | None = None
+    caller: Caller | None = None
+    decision: Decision | None = None
+    attempts: list[Attempt] = field(default_factory=list)
+    served: Candidate | None = None
+    affinity: Affinity = Affinity.NONE
+    waited_s: float = 0.0
+    overhead_ms: float = 0.0
+    first_content_ms: float | None = None
+    latency_ms: float = 0.0
+    usage: Usage = field(default_factory=Usage)
+    requested_model: str = ""
+    streamed: bool = False
+    status: int = 0
+    outcome: str = ""
+    error_code: str = ""
+    error_message: str = ""
+
+    @property
+    def failed_over(self) -> bool:
+        """Whether more than one candidate was called."""
+        return len(self.attempts) > 1
+
+    @property
+    def dialect(self) -> str:
+        """What the client speaks."""
+        return self.body.dialect if self.body is not None else "openai"
+
+    def answered(self, status: int) -> None:
+        """The answer's head is ready: from here on the gateway only relays."""
+        self.status = status
+        self.overhead_ms = max((time.perf_counter() - self.started - self.waited_s) * 1000, 0.0)
+
+    def failed(self, error: GatewayError, outcome: str = "error") -> None:
+        """Remember why it did not end well."""
+        told = shown(error)
+        self.outcome = outcome
+        self.error_code = (told.code or told.type)[:100]
+        self.error_message = told.message[:500]
+
+    def end(self) -> None:
+        """Nothing more will happen: take the time, let go of the body and the headers."""
+        self.latency_ms = (time.perf_counter() - self.started) * 1000
+        self.outcome = self.outcome or "ok"
+        self.body = None
+        self.headers = {}
+
+
+def request_id(headers: Mapping[str, str]) -> str:
+    """The client's ``x-request-id`` when it is well formed, else a new one."""
+    given = headers.get("x-request-id")
+    return given if given is not None and REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def attempt_error(error: GatewayError) -> str:
+    """One line about a failed attempt, for the record."""
+    code = error.code or error.type
+    if isinstance(error, UpstreamStatusError):
+        return f"{error.facts.raw_status} {code}: {error.message}"[:300]
+    return f"{code}: {error.message}"[:300]
+
+
+def response_headers(exchange: Exchange, *, routing: bool) -> Headers:
+    """The headers of section "what a decision leaves behind"; only the request's id without ``routing``."""
+    headers: Headers = [(b"x-request-id", exchange.request_id.encode())]
+    decision = exchange.decision
+    if not routing or decision is None:
+        return headers
+    if decision.canonical_model:
+        headers.append((b"x-gateway-canonical-model", header_value(decision.canonical_model)))
+    candidate = exchange.served or (exchange.attempts[-1].candidate if exchange.attempts else None)
+    if candidate is not None:
+        headers.append((b"x-gateway-provider", header_value(candidate.provider)))
+        headers.append((b"x-gateway-model", header_value(candidate.model)))
+    headers += (
+        (b"x-gateway-attempts", b"%d" % len(exchange.attempts)),
+        (b"x-gateway-failover", b"true" if exchange.failed_over else b"false"),
+        (b"x-gateway-affinity", exchange.affinity.value.encode()),
+        (b"x-gateway-revision", b"%d" % decision.revision),
+        (b"x-gateway-overhead-ms", b"%.2f" % exchange.overhead_ms),
+    )
+    return headers
+
+
+@lru_cache(maxsize=4096)
+def header_value(text: str) -> bytes:
+    """A name as a header's value: printable ASCII as it is, everything else percent-encoded."""
+    if text.isascii() and text.isprintable():
+        return text.encode()
+    return quote(text, safe=_PLAIN, errors="replace").encode()
+
+
+def attempt_values(attempt: Attempt) -> dict[str, Any]:
+    """An attempt as the record and the log line have it."""
+    return {
+        "provider": attempt.candidate.provider,
+        "model": attempt.candidate.model,
+        "started_at": round(attempt.started_at, 6),
+        "latency_ms": round(attempt.latency_ms, 3),
+        "status": attempt.status,
+        "error": attempt.error or None,
+    }

@@ -1,0 +1,313 @@
+"""One row per request: a bounded queue, and a task that writes it in batches from a thread of its own.
+
+Nothing here waits on the request path, and nothing is lost to a database that is away for a while: rows wait
+in the queue until its bound, beyond which the newest are dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+from django.db import DatabaseError, InterfaceError, connections
+
+from proxying.models import RequestRecord
+from proxying.outcome import Exchange, attempt_values
+from proxying.pricing import cost_microusd
+
+QUEUE_LIMIT: Final = 10_000
+BATCH: Final = 500
+INTERVAL_S: Final = 0.25
+LONGEST_PAUSE_S: Final = 5.0
+CLOSE_WITHIN_S: Final = 10.0
+
+logger = logging.getLogger("sluice.records")
+request_log = structlog.stdlib.get_logger("sluice.request")
+_LENGTHS: Final = {
+    row.name: row.max_length for row in RequestRecord._meta.fields if row.max_length is not None
+}
+
+Write = Callable[[Sequence[RequestRecord]], int]
+
+
+class Recorder:
+    """The queue of ended exchanges and its flusher. ``put`` is for the event loop's thread.
+
+    ``write`` stores rows and answers how many of them could not be stored for ever; it raises a
+    ``django.db.Error`` when it is worth another try.
+    """
+
+    def __init__(
+        self,
+        *,
+        write: Write | None = None,
+        limit: int = QUEUE_LIMIT,
+        interval_s: float = INTERVAL_S,
+        on_dropped: Callable[[int], None] | None = None,
+    ) -> None:
+        self._write = write or write_rows
+        self._limit = limit
+        self._interval_s = interval_s
+        self.on_dropped = on_dropped
+        self._queue: deque[Exchange] = deque()
+        self._rows: list[RequestRecord] = []
+        self._taken = 0
+        self._task: asyncio.Task[None] | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._full = asyncio.Event()
+        self.dropped = 0
+
+    @property
+    def depth(self) -> int:
+        """Records that are not stored yet."""
+        return len(self._queue) + self._taken
+
+    def put(self, exchange: Exchange) -> None:
+        """Queue an exchange that has ended."""
+        if self.depth >= self._limit:
+            self._drop(1)
+            return
+        self._queue.append(exchange)
+        if len(self._queue) >= BATCH:
+            self._full.set()
+
+    async def open(self) -> None:
+        """Start writing."""
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="records")
+        self._task = asyncio.create_task(self._run(), name="records")
+
+    async def close(self) -> None:
+        """Write what is left, for a few seconds at most, and end the thread."""
+        task, self._task = self._task, None
+        if task is None or self._thread is None:
+            return
+        task.cancel()
+        await asyncio.wait([task])
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_WITHIN_S):
+                while self.depth and await self.flush():
+                    pass
+        if self.depth:
+            self._drop(self.depth)
+            logger.error("Shutting down with %s request records that could not be stored.", self.depth)
+        self._thread.submit(connections.close_all)
+        self._thread.shutdown(wait=False)
+
+    async def flush(self) -> bool:
+        """Write one batch; whether the next may follow at once."""
+        if self._thread is None:
+            return False
+        while self._queue and self._taken < BATCH:
+            # Taken into the thread's hands; it logs and prices them, so the loop does not have to.
+            batch = [self._queue.popleft() for _ in range(min(BATCH - self._taken, len(self._queue)))]
+            self._taken += len(batch)
+            self._rows += await self._in_thread(_rows_of, batch)
+        if not self._rows:
+            return False
+        try:
+            lost = await self._in_thread(self._store)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("Request records wait, the database failed: %s", type(error).__name__)
+            return False
+        self._rows = []
+        self._taken = 0
+        if lost:
+            self._drop(lost)
+        return bool(self._queue)
+
+    async def _run(self) -> None:
+        pause_s = self._interval_s
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._full.wait()
+            self._full.clear()
+            try:
+                while await self.flush():
+                    pass
+            except Exception:  # without this task nothing is recorded any more
+                logger.exception("Writing request records failed.")
+                self._drop(self._taken)
+                self._rows, self._taken = [], 0
+            # Rows that are still here mean that the database failed: ask it less and less often.
+            failing = bool(self._rows)
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S) if failing else self._interval_s
+            if failing:
+                await asyncio.sleep(pause_s)
+
+    async def _in_thread(self, function: Callable[..., Any], *values: Any) -> Any:
+        """Run to its end even when the waiting task is cancelled: a batch is stored or kept, never both."""
+        call = asyncio.get_running_loop().run_in_executor(self._thread, function, *values)
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            await asyncio.wait([call], timeout=CLOSE_WITHIN_S)
+            if call.done() and not call.cancelled() and call.exception() is None:
+                self._settle(function, call.result())
+            raise
+
+    def _settle(self, function: Callable[..., Any], result: Any) -> None:
+        if function is _rows_of:
+            self._rows += result
+        else:
+            self._rows, self._taken = [], 0
+            self._drop(result)
+
+    def _store(self) -> int:
+        try:
+            return self._write(self._rows)
+        except (DatabaseError, InterfaceError):
+            connections.close_all()  # a broken connection is not kept
+            raise
+
+    def _drop(self, count: int) -> None:
+        if count:
+            self.dropped += count
+            if self.on_dropped is not None:
+                self.on_dropped(count)
+
+
+def write_rows(rows: Sequence[RequestRecord]) -> int:
+    """Insert a batch; a row that the database refuses is left out and counted, the others are stored.
+
+    Trying again after an uncertain commit stores nothing twice: ``decision_id`` is unique.
+
+    Raises:
+        django.db.OperationalError: the database is away.
+    """
+    try:
+        RequestRecord.objects.bulk_create(rows, ignore_conflicts=True)
+    except DatabaseError as error:
+        if not _is_refusal(error):
+            raise
+    else:
+        return 0
+    lost = 0
+    for row in rows:
+        try:
+            RequestRecord.objects.bulk_create([row], ignore_conflicts=True)
+        except DatabaseError as error:
+            if not _is_refusal(error):
+                raise
+            lost += 1
+            logger.error("A request record was refused: %s", type(error).__name__)  # noqa: TRY400 - holds names
+    return lost
+
+
+def _is_refusal(error: DatabaseError) -> bool:
+    return type(error).__name__ in {"DataError", "IntegrityError"}
+
+
+def _rows_of(exchanges: Iterable[Exchange]) -> list[RequestRecord]:
+    rows = []
+    for exchange in exchanges:
+        try:
+            values = record_values(exchange)
+            request_log.info("request", **log_values(exchange, values))
+            rows.append(RequestRecord(**values))
+        except Exception:  # one odd request must not cost the others their records
+            logger.exception("A request could not be recorded.")
+    return rows
+
+
+def record_values(exchange: Exchange) -> dict[str, Any]:
+    """The columns of an exchange's row."""
+    values: dict[str, Any] = {
+        "request_id": exchange.request_id,
+        "decision_id": uuid.uuid4().hex if exchange.decision is None else exchange.decision.decision_id,
+        "started_at": datetime.fromtimestamp(exchange.started_at, UTC),
+        "endpoint": exchange.endpoint.value,
+        "requested_model": exchange.requested_model,
+        "attempts": [attempt_values(attempt) for attempt in exchange.attempts],
+        "attempt_count": len(exchange.attempts),
+        "failover_used": exchange.failed_over,
+        "streamed": exchange.streamed,
+        "status": exchange.status,
+        "outcome": exchange.outcome,
+        "error_code": exchange.error_code,
+        "error_message": exchange.error_message,
+        "latency_ms": round(exchange.latency_ms, 3),
+        "first_content_ms": exchange.first_content_ms and round(exchange.first_content_ms, 3),
+        "overhead_ms": round(exchange.overhead_ms, 3),
+        **_decision_values(exchange),
+        **_usage_values(exchange),
+    }
+    if exchange.caller is not None:
+        values["caller_id"] = exchange.caller.id
+        values["caller_name"] = exchange.caller.name
+        values["user_path"] = exchange.caller.user_path
+    return {name: _fitting(name, value) for name, value in values.items()}
+
+
+def _decision_values(exchange: Exchange) -> dict[str, Any]:
+    decision = exchange.decision
+    if decision is None:
+        return {}
+    first, served, evaluation = decision.effective_candidate, exchange.served, decision.evaluation
+    primary = evaluation.config_primary if evaluation is not None else None
+    return {
+        "canonical_model": decision.canonical_model,
+        "strategy": decision.policy.strategy.value if evaluation is not None else "",
+        "config_primary": primary.selector if primary is not None else "",
+        "effective_candidate": first.selector if first is not None else "",
+        "selected_provider_name": served.provider if served is not None else "",
+        "selected_exact_model": served.model if served is not None else "",
+        "fallback_target": served.selector if served is not None and exchange.failed_over else "",
+        "affinity": exchange.affinity.value,
+        "revision": decision.revision,
+        "blocked_candidates": [
+            {
+                "selector": state.candidate.selector,
+                "status": state.status.value,
+                "reason": state.reasons[0].message if state.reasons else "",
+                "reasons": [note.code.value for note in state.reasons],
+            }
+            for state in decision.blocked
+        ],
+    }
+
+
+def _usage_values(exchange: Exchange) -> dict[str, Any]:
+    usage = exchange.usage
+    cost = None
+    if exchange.served is not None:
+        kind = exchange.attempts[-1].kind
+        cost = cost_microusd(
+            kind,
+            exchange.served.model,
+            usage.prompt_tokens,
+            usage.completion_tokens,
+            usage.cached_tokens,
+        )
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+        "cost_microusd": cost,
+    }
+
+
+def _fitting(name: str, value: Any) -> Any:
+    """Text as long as its column, without what PostgreSQL cannot store."""
+    if not isinstance(value, str):
+        return value
+    clean = value.replace("\x00", "").encode("utf-8", "replace").decode()
+    return clean[: _LENGTHS.get(name, len(clean))]
+
+
+def log_values(exchange: Exchange, values: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the structured log line: those of the record that say something."""
+    shown = {name: value for name, value in values.items() if value not in (None, "", [])}
+    shown["started_at"] = values["started_at"].isoformat()
+    shown["written_after_ms"] = round((time.time() - exchange.started_at) * 1000 - exchange.latency_ms, 1)
+    return shown

@@ -1,0 +1,138 @@
+"""The edge of the data plane: one client request in, one answer out, whatever happens in between."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from proxying.auth import authenticate
+from proxying.errors import (
+    AuthenticationError,
+    ClientGoneError,
+    GatewayError,
+    MethodNotAllowedError,
+    render,
+)
+from proxying.forward import forward
+from proxying.http import Answer, GatewayRequest
+from proxying.outcome import Exchange, request_id, response_headers
+from proxying.runtime import Runtime, current
+from proxying.schemas import parse_body
+from routing.types import Caller, Endpoint, RouteRequest
+
+logger = logging.getLogger("sluice.serving")
+_LONGEST_SESSION_KEY = 1024
+
+
+async def infer(request: GatewayRequest, endpoint: Endpoint, *, dialect: str = "openai") -> Answer:
+    """Serve one inference request; every failure becomes an error in the client's dialect."""
+    runtime = current()
+    exchange = Exchange(endpoint, request.headers, request.started, request_id(request.headers))
+    answer: Answer | None = None
+    try:
+        try:
+            answer = await _serve(request, exchange, runtime)
+        except GatewayError as error:
+            answer = _failed(exchange, error, dialect)
+        except Exception:
+            logger.exception("Serving a request failed (%s).", exchange.request_id)
+            answer = _failed(exchange, GatewayError("The gateway failed to serve the request."), dialect)
+    finally:
+        if answer is None:  # the client left: the server cancelled this task
+            _gone(exchange)
+        if answer is None or answer.stream is None:
+            _finish(exchange, runtime)
+    answer.headers += response_headers(exchange, routing=runtime.routing_headers)
+    return answer
+
+
+async def answer_or_error(
+    request: GatewayRequest, work: Callable[[Runtime, Caller], Answer], *, dialect: str = "openai"
+) -> Answer:
+    """Answer a client's question that calls no provider: authenticated, errors in its dialect."""
+    runtime = current()
+    given_id = request_id(request.headers)
+    try:
+        require_method(request, "GET")
+        answer = work(runtime, caller_of(request.headers, runtime))
+    except GatewayError as error:
+        answer = error_answer(error, dialect, given_id)
+    answer.headers.append((b"x-request-id", given_id.encode()))
+    return answer
+
+
+def error_answer(error: GatewayError, dialect: str, given_id: str) -> Answer:
+    """An error as an answer, without the request's id in its headers."""
+    status, headers, body = render(error, dialect, given_id)
+    if isinstance(error, MethodNotAllowedError):
+        headers.append((b"allow", b"GET" if "GET" in error.message else b"POST"))
+    return Answer(status, headers, body)
+
+
+def require_method(request: GatewayRequest, method: str) -> None:
+    """Refuse every other method; HEAD counts as GET."""
+    if request.method != method and not (method == "GET" and request.method == "HEAD"):
+        raise MethodNotAllowedError(f"The method {request.method} is not allowed here; use {method}.")
+
+
+def caller_of(headers: Mapping[str, str], runtime: Runtime) -> Caller:
+    """The owner of the request's key."""
+    try:
+        return authenticate(headers, runtime.table().callers, runtime.caller_rules, time.time())
+    except AuthenticationError:
+        runtime.metrics.unauthenticated.inc()
+        raise
+
+
+def session_key(
+    headers: Mapping[str, str], data: Mapping[str, Any], caller: Caller, session_header: str
+) -> str | None:
+    """What a session is known by: header, body, the caller's path. T43: never the request's id."""
+    for value in (headers.get(session_header), data.get("prompt_cache_key"), data.get("user")):
+        if isinstance(value, str) and value.strip():
+            return value.strip()[:_LONGEST_SESSION_KEY]
+    return caller.user_path or None
+
+
+async def _serve(request: GatewayRequest, exchange: Exchange, runtime: Runtime) -> Answer:
+    require_method(request, "POST")
+    caller = exchange.caller = caller_of(request.headers, runtime)
+    body = parse_body(await request.read_body(runtime.max_body_bytes), exchange.endpoint)
+    exchange.body = body
+    exchange.requested_model = body.data["model"]
+    exchange.streamed = body.wants_stream
+    provider = body.data.get("provider")
+    route = RouteRequest(
+        model=exchange.requested_model,
+        endpoint=exchange.endpoint,
+        caller=caller,
+        provider=provider if isinstance(provider, str) else None,
+        session_key=session_key(request.headers, body.data, caller, runtime.session_header),
+    )
+    answer = await forward(exchange, body, route, runtime.upstreams)
+    exchange.answered(answer.status)
+    return answer
+
+
+def _failed(exchange: Exchange, error: GatewayError, dialect: str) -> Answer:
+    answer = error_answer(error, dialect, exchange.request_id)
+    exchange.answered(answer.status)
+    exchange.failed(error, "client_gone" if isinstance(error, ClientGoneError) else "error")
+    return answer
+
+
+def _gone(exchange: Exchange) -> None:
+    exchange.answered(ClientGoneError.status)
+    exchange.failed(ClientGoneError("The client left before the answer."), "client_gone")
+
+
+def _finish(exchange: Exchange, runtime: Runtime) -> None:
+    """A stream finishes itself at its end. Strangers leave no record: they could fill the database."""
+    if exchange.caller is None:
+        return
+    runtime.finish(exchange)
+
+
+View = Callable[..., Awaitable[Answer]]
