@@ -14,6 +14,7 @@ from django.core.cache import caches
 
 from proxying.attempt import Client, Upstreams
 from proxying.auth import CallerRules, is_loopback
+from proxying.client import UpstreamClient
 from proxying.metrics import Metrics
 from proxying.outcome import Exchange
 from proxying.records import Recorder
@@ -184,3 +185,20 @@ def current() -> Runtime:
     if not _current:
         raise RuntimeError("The data plane is not open: serve Sluice with 'manage.py serve'.")
     return _current[-1]
+
+
+async def open() -> Runtime:  # noqa: A001 - read as runtime.open()
+    """Open this process's data plane; what ASGI's lifespan calls."""
+    runtime = Runtime(UpstreamClient(deny_private=settings.GATEWAY_EGRESS_DENY_PRIVATE))
+    try:
+        await runtime.open()
+    except BaseException:
+        await runtime.close()
+        raise
+    return runtime
+
+
+async def close() -> None:
+    """Close what ``open`` opened; harmless when nothing is open."""
+    for runtime in _current:
+        await runtime.close()

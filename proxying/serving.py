@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from proxying.auth import authenticate
@@ -12,7 +12,6 @@ from proxying.errors import (
     AuthenticationError,
     ClientGoneError,
     GatewayError,
-    MethodNotAllowedError,
     render,
 )
 from proxying.forward import forward
@@ -55,7 +54,6 @@ async def answer_or_error(
     runtime = current()
     given_id = request_id(request.headers)
     try:
-        require_method(request, "GET")
         answer = work(runtime, caller_of(request.headers, runtime))
     except GatewayError as error:
         answer = error_answer(error, dialect, given_id)
@@ -66,15 +64,7 @@ async def answer_or_error(
 def error_answer(error: GatewayError, dialect: str, given_id: str) -> Answer:
     """An error as an answer, without the request's id in its headers."""
     status, headers, body = render(error, dialect, given_id)
-    if isinstance(error, MethodNotAllowedError):
-        headers.append((b"allow", b"GET" if "GET" in error.message else b"POST"))
     return Answer(status, headers, body)
-
-
-def require_method(request: GatewayRequest, method: str) -> None:
-    """Refuse every other method; HEAD counts as GET."""
-    if request.method != method and not (method == "GET" and request.method == "HEAD"):
-        raise MethodNotAllowedError(f"The method {request.method} is not allowed here; use {method}.")
 
 
 def caller_of(headers: Mapping[str, str], runtime: Runtime) -> Caller:
@@ -97,7 +87,6 @@ def session_key(
 
 
 async def _serve(request: GatewayRequest, exchange: Exchange, runtime: Runtime) -> Answer:
-    require_method(request, "POST")
     caller = exchange.caller = caller_of(request.headers, runtime)
     body = parse_body(await request.read_body(runtime.max_body_bytes), exchange.endpoint)
     exchange.body = body
@@ -133,6 +122,3 @@ def _finish(exchange: Exchange, runtime: Runtime) -> None:
     if exchange.caller is None:
         return
     runtime.finish(exchange)
-
-
-View = Callable[..., Awaitable[Answer]]
