@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -40,7 +41,7 @@ class DjangoRequest:
             yield piece
 
 
-def django_view(methods: Mapping[str, View]) -> Callable[..., Awaitable[HttpResponseBase]]:
+def django_view(methods: Mapping[str, View]) -> Callable[..., Coroutine[Any, Any, HttpResponseBase]]:
     """One Django view for all methods of a path."""
 
     @csrf_exempt

@@ -202,3 +202,9 @@ async def close() -> None:
     """Close what ``open`` opened; harmless when nothing is open."""
     for runtime in _current:
         await runtime.close()
+
+
+def drain() -> None:
+    """The process was told to stop: no longer ready, what runs may end."""
+    for runtime in _current:
+        runtime.draining = True

@@ -6,20 +6,21 @@ reads the database, so it comes through Django.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from proxying.http import Answer
+from django.urls import path
+
+from proxying.doors import django_view
+from proxying.fastlane import Routes
 from proxying.views.chat import chat_completions
 from proxying.views.completions import completions
 from proxying.views.embeddings import embeddings
 from proxying.views.health import health, ready
+from proxying.views.metrics import metrics
 from proxying.views.models import model, models
 
-View = Callable[..., Awaitable[Answer]]
-
-FAST_ROUTES: Final[Mapping[str, Mapping[str, View]]] = MappingProxyType(
+FAST_ROUTES: Final[Routes] = MappingProxyType(
     {
         "/v1/chat/completions": {"POST": chat_completions},
         "/v1/completions": {"POST": completions},
@@ -30,3 +31,11 @@ FAST_ROUTES: Final[Mapping[str, Mapping[str, View]]] = MappingProxyType(
         "/health/ready": {"GET": ready},
     }
 )
+
+urlpatterns = [
+    *(
+        path(route.removeprefix("/").replace("{", "<path:").replace("}", ">"), django_view(methods))
+        for route, methods in FAST_ROUTES.items()
+    ),
+    path("metrics", metrics),
+]
