@@ -32,7 +32,7 @@ format: venv-dev ## put code and templates into the house's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	@find templates dashboard -name '*.html' -print0 2>/dev/null \
-		| xargs -0 -r $(BIN)/djade --target-version 5.2
+		| xargs -0 -r $(BIN)/djade --target-version 5.2 || true # djade's answer when it changed something
 
 bench: venv-dev ## measure the gateway on this machine; see bench/README.md
 	$(BIN)/python -m bench $(ARGS)
