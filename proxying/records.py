@@ -96,9 +96,11 @@ class Recorder:
             async with asyncio.timeout(CLOSE_WITHIN_S):
                 while self.depth and await self.flush():
                     pass
-        if self.depth:
-            self._drop(self.depth)
-            logger.error("Shutting down with %s request records that could not be stored.", self.depth)
+        if lost := self.depth:
+            self._queue.clear()
+            self._rows, self._taken = [], 0
+            self._drop(lost)
+            logger.error("Shutting down with %s request records that could not be stored.", lost)
         self._thread.submit(connections.close_all)
         self._thread.shutdown(wait=False)
 

@@ -1,0 +1,138 @@
+"""The queue of records: whole, bounded, and patient with a database that is away."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django.utils import timezone
+
+from proxying.models import RequestRecord
+from proxying.outcome import Exchange
+from proxying.records import Recorder, record_values, write_rows
+from routing.types import Endpoint
+from tests.proxying.gateway import caller, until
+
+pytestmark = pytest.mark.anyio
+
+
+def exchange(number: int = 1, **values) -> Exchange:
+    made = Exchange(Endpoint.CHAT, {}, 0.0, f"r{number}", caller=caller(), **values)
+    made.status = 200
+    made.end()
+    return made
+
+
+class Store:
+    """A database that fails as often as it is told to."""
+
+    def __init__(self, failures: int = 0) -> None:
+        self.failures = failures
+        self.rows: list[str] = []
+        self.batches: list[int] = []
+
+    def __call__(self, rows) -> int:
+        if self.failures:
+            self.failures -= 1
+            raise OperationalError("away")
+        self.batches.append(len(rows))
+        self.rows += [row.request_id for row in rows]
+        return 0
+
+
+async def test_records_are_written_in_batches_in_order() -> None:
+    store = Store()
+    recorder = Recorder(write=store, interval_s=0.01)
+    await recorder.open()
+    for number in range(1200):
+        recorder.put(exchange(number))
+    await until(lambda: recorder.depth == 0)
+    await recorder.close()
+    assert store.rows == [f"r{number}" for number in range(1200)]
+    assert store.batches == [500, 500, 200]
+
+
+async def test_records_wait_while_the_database_is_away() -> None:
+    store = Store(failures=3)
+    recorder = Recorder(write=store, interval_s=0.01)
+    await recorder.open()
+    recorder.put(exchange(1))
+    await until(lambda: store.failures == 0)
+    recorder.put(exchange(2))
+    await until(lambda: recorder.depth == 0)
+    await recorder.close()
+    assert (store.rows, recorder.dropped) == (["r1", "r2"], 0)
+
+
+async def test_full_queue_drops_the_newest_and_counts_them() -> None:
+    dropped = []
+    recorder = Recorder(write=Store(), limit=2, on_dropped=dropped.append)
+    for number in range(5):
+        recorder.put(exchange(number))
+    assert (recorder.depth, recorder.dropped, dropped) == (2, 3, [1, 1, 1])
+
+
+async def test_close_writes_what_is_left() -> None:
+    store = Store()
+    recorder = Recorder(write=store, interval_s=60)
+    await recorder.open()
+    for number in range(3):
+        recorder.put(exchange(number))
+    await recorder.close()
+    assert store.rows == ["r0", "r1", "r2"]
+
+
+async def test_close_counts_what_cannot_be_written() -> None:
+    recorder = Recorder(write=Store(failures=10_000), interval_s=60)
+    await recorder.open()
+    recorder.put(exchange())
+    await recorder.close()
+    assert (recorder.depth, recorder.dropped) == (0, 1)
+
+
+def test_values_fit_their_columns() -> None:
+    made = exchange(requested_model="m\x00" + "x" * 500)
+    values = record_values(made)
+    assert values["requested_model"] == ("m" + "x" * 500)[:300]
+    assert (values["caller_name"], values["cost_microusd"], values["outcome"]) == ("tests", None, "ok")
+
+
+@pytest.mark.django_db
+def test_writing_twice_stores_once() -> None:
+    rows = [RequestRecord(**record_values(exchange(number))) for number in range(3)]
+    assert [write_rows(rows), write_rows(rows)] == [0, 0]
+    assert RequestRecord.objects.count() == 3
+
+
+@pytest.mark.django_db
+def test_prune_deletes_only_what_is_older(capsys) -> None:
+    rows = [RequestRecord(**record_values(exchange(number))) for number in range(3)]
+    rows[0].started_at = timezone.now() - timedelta(days=31)
+    rows[1].started_at = timezone.now() - timedelta(days=29)
+    rows[2].started_at = timezone.now()
+    write_rows(rows)
+    call_command("prune_records")
+    assert capsys.readouterr().out.startswith("Deleted 1 request records from before ")
+    assert set(RequestRecord.objects.values_list("request_id", flat=True)) == {"r1", "r2"}
+
+
+def test_prune_refuses_what_is_no_duration() -> None:
+    with pytest.raises(CommandError, match="--older-than: must be a duration"):
+        call_command("prune_records", "--older-than", "soon")
+
+
+@pytest.mark.django_db
+def test_admin_shows_records_and_changes_none(admin_client, django_assert_max_num_queries) -> None:
+    row = RequestRecord(**record_values(exchange(requested_model="pool")))
+    row.attempts = [{"provider": "a", "model": "<m>", "status": 500, "latency_ms": 1.5, "error": "down"}]
+    write_rows([row])
+    with django_assert_max_num_queries(10):
+        page = admin_client.get("/admin/proxying/requestrecord/?q=r1")
+    stored = RequestRecord.objects.get()
+    detail = admin_client.get(f"/admin/proxying/requestrecord/{stored.pk}/change/")
+    assert (page.status_code, page.content.count(b"field-requested_model")) == (200, 1)
+    assert b"<td>a/&lt;m&gt;</td><td>500</td><td>1.5</td><td>down</td>" in detail.content
+    assert admin_client.post(f"/admin/proxying/requestrecord/{stored.pk}/delete/").status_code == 403
+    assert admin_client.get("/admin/proxying/requestrecord/add/").status_code == 403
