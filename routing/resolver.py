@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 from routing.eligibility import MARKS, evaluate
 from routing.live_health import LiveHealth
+from routing.provider_status import HealthReport
 from routing.router import ListedModel, Plan, bind, decide, listed, plan
 from routing.state import SharedState
 from routing.types import (
@@ -97,6 +98,16 @@ class Resolver:
         table, view, now = self._table(), self._health.view(), self._clock()
         made = plan(table, view, request, now=now, expose_exact=self._expose_exact)
         return made, await self._peek(made, now), Survey(table, view, now, ())
+
+    async def health_report(self) -> HealthReport:
+        """What this process knows of its providers, for people."""
+        return HealthReport(
+            self._table(),
+            self._health.view(),
+            self._clock(),
+            self._health.in_flight(),
+            tuple(self._health.transitions),
+        )
 
     async def _peek(self, made: Plan, now: float) -> Decision:
         pin: str | None = None
