@@ -15,8 +15,8 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from proxying.adapters.base import UpstreamRequest
-from proxying.egress import check_address
 from proxying.errors import UpstreamConnectError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
+from routing.egress import check_address
 from routing.types import Timeouts
 
 _MAX_HEADER_BYTES: Final = 32_768

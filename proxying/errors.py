@@ -21,14 +21,13 @@ Errors state facts; ``routing.policies.should_fail_over`` draws the conclusion.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import orjson
 
 from routing.types import Refusal
+from routing.upstreams import scrub
 
 # The 4xx that the official SDKs try again by themselves.
 TRANSIENT_STATUSES: Final = frozenset({408, 409, 425, 429})
@@ -235,14 +234,6 @@ _OPENAI_TYPES: Final = {
     429: "rate_limit_error",
     503: "overloaded_error",
 }
-_REDACTED: Final = "[redacted]"
-_SHORTEST_SECRET: Final = 4
-# The shapes of vendors' keys, masked ones ("sk-ab***yz") included.
-_KEY_SHAPES: Final = re.compile(
-    r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk)-[\w*.-]{6,}|(?:gsk|csk|nvapi|fw|pplx|tgp|hf)[_-][\w*]{12,}"
-    r"|xai-[\w*]{20,}|AIza[\w*-]{10,})|(?<=Bearer )[\w*.~+/=-]{4,}",
-    re.IGNORECASE,
-)
 
 
 def normalised_status(status: int) -> int:
@@ -257,15 +248,6 @@ def normalised_status(status: int) -> int:
 def canonical_type(status: int) -> str:
     """The error type for a status, where the provider gives none."""
     return _OPENAI_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
-
-
-def scrub(text: str, api_key: str | None, base_url: str) -> str:
-    """Take the provider's key, its address and everything of a key's shape out of a text for clients."""
-    address = urlsplit(base_url)
-    for secret in (api_key, base_url.rstrip("/"), f"{address.scheme}://{address.netloc}", address.netloc):
-        if secret and len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, _REDACTED)
-    return _KEY_SHAPES.sub(_REDACTED, text)
 
 
 def scrub_error(error: UpstreamError, api_key: str | None, base_url: str) -> None:

@@ -28,6 +28,7 @@ class Kind:
         auth_scheme: The word before the credential, empty for none.
         needs_key: Whether a provider without a credential is a mistake.
         lists_models: Whether ``GET {base_url}/models`` is worth asking.
+        lists_to_anyone: Whether that list needs no credential, so that getting it says nothing about one.
         quirks: Flags that the adapter knows; see the adapter's docstring.
     """
 
@@ -40,6 +41,7 @@ class Kind:
     auth_scheme: str = "Bearer"
     needs_key: bool = True
     lists_models: bool = True
+    lists_to_anyone: bool = False
     quirks: frozenset[str] = frozenset()
 
 
@@ -58,7 +60,7 @@ _ROWS: Final = (
         default_base_url="https://api.deepseek.com/v1",
         endpoints=frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS}),
     ),
-    Kind("openrouter", "OpenRouter", default_base_url="https://openrouter.ai/api/v1"),
+    Kind("openrouter", "OpenRouter", default_base_url="https://openrouter.ai/api/v1", lists_to_anyone=True),
     Kind(
         "mistral",
         "Mistral",

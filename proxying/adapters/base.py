@@ -6,7 +6,7 @@ for each wire format; kinds (``routing.kinds``) name the one they speak.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -130,20 +130,4 @@ class Adapter(Protocol):
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes, now: float) -> ErrorFacts:
         """Read a non-2xx answer. ``now`` (Unix seconds) is for Retry-After dates. Never raises."""
-        ...
-
-    def models_url(self, provider: Provider) -> str:
-        """Where the provider lists its models."""
-        ...
-
-    def parse_models(self, body: bytes) -> Iterable[tuple[str, str, int]]:
-        """Read a models list: ``(id, owned_by, created)`` each.
-
-        Raises:
-            UpstreamProtocolError: it is not one.
-        """
-        ...
-
-    def auth_headers(self, provider: Provider) -> dict[str, str]:
-        """The credential as this provider wants it."""
         ...

@@ -8,9 +8,8 @@ is cut for everyone. Provider options: ``api_version`` (Azure's query parameter)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import quote
 
 import orjson
 
@@ -21,8 +20,8 @@ from proxying.adapters.openai_stream import OpenAIStream
 from proxying.adapters.openai_usage import read_usage
 from proxying.errors import ErrorFacts, InvalidRequestError, UpstreamProtocolError, UpstreamStatusError
 from proxying.sse import BOM
-from routing.kinds import KINDS, Kind
 from routing.types import Endpoint, Provider
+from routing.upstreams import account_headers, kind_of, url
 
 _PATHS: Final = {
     Endpoint.CHAT: "/chat/completions",
@@ -60,7 +59,7 @@ class OpenAIAdapter:
         )
         return UpstreamRequest(
             method="POST",
-            url=_url(target.provider, path, target.model),
+            url=url(target.provider, path, target.model),
             headers=self._headers(body, target.provider, headers),
             body=raw,
         )
@@ -87,30 +86,6 @@ class OpenAIAdapter:
         """Read a non-2xx answer in any of the vendors' shapes."""
         return read_error(status, headers, body, now)
 
-    def models_url(self, provider: Provider) -> str:
-        """Where the provider lists its models."""
-        return _url(provider, "/models", "")
-
-    def parse_models(self, body: bytes) -> Iterable[tuple[str, str, int]]:
-        """Read ``{"data": […]}``, Together's bare list, or ``{"models": […]}``."""
-        try:
-            payload = orjson.loads(body.removeprefix(BOM))
-        except orjson.JSONDecodeError as error:
-            raise UpstreamProtocolError("The provider's models list is not JSON.") from error
-        if isinstance(payload, dict):
-            payload = payload.get("data", payload.get("models"))
-        if not isinstance(payload, list):
-            raise UpstreamProtocolError("The provider's answer is not a list of models.")
-        return [row for row in map(_model_row, payload) if row is not None]
-
-    def auth_headers(self, provider: Provider) -> dict[str, str]:
-        """The credential as the kind's row says; nothing when the provider has none."""
-        if not provider.api_key:
-            return {}
-        kind = _kind(provider)
-        scheme = f"{kind.auth_scheme} " if kind.auth_scheme else ""
-        return {kind.auth_header: scheme + provider.api_key.strip()}
-
     def _headers(self, body: ClientBody, provider: Provider, client: Mapping[str, str]) -> dict[str, str]:
         headers = {
             "content-type": "application/json",
@@ -122,10 +97,7 @@ class OpenAIAdapter:
         request_id = client.get("x-request-id") or client.get("x-client-request-id") or ""
         if _REQUEST_ID.fullmatch(request_id):
             headers["x-client-request-id"] = request_id
-        for option in ("organization", "project"):
-            if provider.options.get(option):
-                headers[f"openai-{option}"] = provider.options[option]
-        headers.update(self.auth_headers(provider))
+        headers.update(account_headers(provider))
         return headers
 
 
@@ -134,21 +106,10 @@ def _asks_usage_itself(body: ClientBody, provider: Provider) -> bool:
     return (
         body.wants_stream
         and body.endpoint in _STREAMING
-        and "no_stream_options" not in _kind(provider).quirks
+        and "no_stream_options" not in kind_of(provider).quirks
         and splice.can_ask_for_usage(body.data)
         and not splice.asks_for_usage(body.data)
     )
-
-
-def _kind(provider: Provider) -> Kind:
-    return KINDS.get(provider.kind, KINDS["openai_compatible"])
-
-
-def _url(provider: Provider, path: str, model: str) -> str:
-    base = (provider.base_url or _kind(provider).default_base_url).rstrip("/")
-    version = provider.options.get("api_version")
-    query = f"?api-version={quote(version, safe='')}" if version else ""
-    return base.replace("{model}", quote(model, safe="")) + path + query
 
 
 def _object_of(body: bytes) -> dict[str, Any]:
@@ -170,19 +131,3 @@ def _check_shape(data: dict[str, Any], endpoint: Endpoint) -> None:
     rows = data.get(name)
     if not isinstance(rows, list) or not rows or not isinstance(rows[0], dict):
         raise UpstreamProtocolError(f"The provider's answer has no '{name}'.")
-
-
-def _model_row(row: object) -> tuple[str, str, int] | None:
-    """``(id, owned_by, created)``; None for a row without an id, which nobody could ask for."""
-    if not isinstance(row, dict):
-        return None
-    name = row.get("id") or row.get("name")
-    if not isinstance(name, str) or not name.strip():
-        return None
-    owner = row.get("owned_by") or row.get("organization")
-    created = row.get("created")
-    return (
-        name.strip().removeprefix("models/"),
-        owner if isinstance(owner, str) else "",
-        created if isinstance(created, int) and not isinstance(created, bool) and created >= 0 else 0,
-    )

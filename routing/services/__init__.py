@@ -3,6 +3,7 @@
 All take, by keyword, ``actor``, ``source`` and what else ``How`` lists; all raise ``ServiceError``.
 """
 
+from routing.discovery import ProbeResult
 from routing.services.access import (
     create_admin_token,
     create_client_key,
@@ -21,7 +22,6 @@ from routing.services.pools import (
     save_pool,
 )
 from routing.services.providers import (
-    ProbeResult,
     delete_provider,
     record_probe,
     rotate_encryption,

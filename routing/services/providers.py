@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Unpack
+from typing import Any, Unpack
 
 from django.db import transaction
 from django.db.models import F
 
 from routing import credentials, queries
+from routing.discovery import LONGEST_ID, ProbeResult
 from routing.document import Change, object_key
 from routing.kinds import KINDS
 from routing.models import Provider, ProviderModel, RoutingHead
@@ -19,17 +19,6 @@ from routing.services.fields import Values, check_provider, lay, origin, save
 from routing.services.switches import switch_row
 from routing.services.writing import How, Writing, lock_head, write
 from routing.types import DiscoveryState, ModelInfo
-
-LONGEST_MODEL: Final = 300
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """How one model discovery ended. ``models`` is what an ``ok`` one listed."""
-
-    state: DiscoveryState
-    models: Mapping[str, ModelInfo] = field(default_factory=dict)
-    error: str = ""
 
 
 def save_provider(*, name: str, values: Values, **how: Unpack[How]) -> Provider:
@@ -159,7 +148,7 @@ def _take_inventory(row: Provider, models: Mapping[str, ModelInfo], now: datetim
     for model, info in models.items():
         entry = known.get(model)
         if entry is None:
-            if 0 < len(model) <= LONGEST_MODEL:
+            if 0 < len(model) <= LONGEST_ID:
                 new.append(
                     ProviderModel(
                         provider=row,

@@ -10,6 +10,7 @@ from proxying.adapters import ADAPTERS
 from proxying.adapters.base import ClientBody, Target
 from proxying.errors import UpstreamStatusError, render, render_event
 from proxying.schemas import parse_body
+from routing.discovery import read_page
 from routing.types import Endpoint, Provider
 from tests.conformance.recordings import Recording, recordings
 
@@ -170,6 +171,6 @@ def test_error_is_normalised_to_the_envelope(recording, dialect):
 
 @pytest.mark.parametrize("recording", MODELS)
 def test_models_list_is_read(recording):
-    rows = list(ADAPTER.parse_models(recording.response))
+    page = read_page(Provider("p", "openai", "https://up.example/v1"), 200, recording.response)
     ids = [row["id"].removeprefix("models/") for row in json.loads(recording.response)["data"]]
-    assert [name for name, _, _ in rows] == ids
+    assert list(page.result.models) == ids

@@ -9,7 +9,6 @@ import pytest
 
 from proxying.adapters.base import UpstreamRequest
 from proxying.client import UpstreamClient, translated
-from proxying.egress import AddressRefusedError, check_address
 from proxying.errors import UpstreamConnectError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
 from routing.types import Timeouts
 from tests.upstream import Upstream
@@ -160,14 +159,6 @@ async def test_metadata_address_is_never_called_and_private_ones_on_demand(upstr
             await send(client, url)
     await client.close()
     assert up.connections == 0
-
-
-@pytest.mark.parametrize(
-    "host", ["169.254.169.254", "fe80::1%eth0", "fd00:ec2::254", "100.100.100.200", "::ffff:169.254.169.254"]
-)
-async def test_check_address_refuses_metadata(host):
-    with pytest.raises(AddressRefusedError):
-        check_address(host, deny_private=False)
 
 
 async def test_every_exception_of_aiohttp_is_mapped():

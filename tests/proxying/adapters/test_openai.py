@@ -108,19 +108,6 @@ def test_build_request_sends_only_chosen_headers():
     }
 
 
-@pytest.mark.parametrize(
-    ("kind", "key", "headers"),
-    [
-        ("openai", "k", {"authorization": "Bearer k"}),
-        ("azure_openai", "k", {"api-key": "k"}),
-        ("ollama", None, {}),
-        ("of no kind", "k", {"authorization": "Bearer k"}),
-    ],
-)
-def test_auth_headers_follow_the_kind(kind, key, headers):
-    assert ADAPTER.auth_headers(target(kind, api_key=key).provider) == headers
-
-
 def test_secrets_are_not_in_the_repr():
     assert "key-1" not in repr(ADAPTER.build_request(body(), target(), {}))
 
@@ -588,37 +575,3 @@ def test_parse_error_never_raises(status, headers, raw):
     facts = ADAPTER.parse_error(status, headers, raw, 0.0)
     assert 400 <= facts.status <= 599
     assert facts.message
-
-
-# Models
-
-
-@pytest.mark.parametrize(
-    ("raw", "rows"),
-    [
-        (b'{"data":[{"id":"a","created":5,"owned_by":"o"},{"id":"b"}]}', [("a", "o", 5), ("b", "", 0)]),
-        (b'[{"id":"a","organization":"Meta","created":0}]', [("a", "Meta", 0)]),
-        (b'{"data":[{"id":"models/gemini-x"}]}', [("gemini-x", "", 0)]),
-        (b'{"models":[{"name":"llama"}]}', [("llama", "", 0)]),
-        (b'{"data":[{"id":""},{"id":3},"x",{"created":true,"id":"c"}]}', [("c", "", 0)]),
-        (b'{"data":[]}', []),
-    ],
-)
-def test_parse_models_reads_vendors_lists(raw, rows):
-    assert list(ADAPTER.parse_models(raw)) == rows
-
-
-@pytest.mark.parametrize("raw", [b"", b"<html>", b"{}", b'{"data":{}}', b"3"])
-def test_parse_models_refuses_what_is_no_list(raw):
-    with pytest.raises(UpstreamProtocolError):
-        ADAPTER.parse_models(raw)
-
-
-def test_models_url_is_below_the_base():
-    assert ADAPTER.models_url(target().provider) == "https://up.example/v1/models"
-
-
-@given(st.binary(max_size=60) | JSON.map(dumped))
-def test_parse_models_raises_only_documented_errors(raw):
-    with contextlib.suppress(UpstreamProtocolError):
-        ADAPTER.parse_models(raw)

@@ -1,0 +1,55 @@
+"""How a provider is addressed: its URLs and its credential, and how both are taken out of texts. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from routing.kinds import KINDS, Kind
+from routing.types import Provider
+
+_REDACTED: Final = "[redacted]"
+_SHORTEST_SECRET: Final = 4
+# The shapes of vendors' keys, masked ones ("sk-ab***yz") included.
+_KEY_SHAPES: Final = re.compile(
+    r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk)-[\w*.-]{6,}|(?:gsk|csk|nvapi|fw|pplx|tgp|hf)[_-][\w*]{12,}"
+    r"|xai-[\w*]{20,}|AIza[\w*-]{10,})|(?<=Bearer )[\w*.~+/=-]{4,}",
+    re.IGNORECASE,
+)
+
+
+def kind_of(provider: Provider) -> Kind:
+    """The row of the provider's kind; of an unknown one that of any OpenAI-compatible vendor."""
+    return KINDS.get(provider.kind, KINDS["openai_compatible"])
+
+
+def url(provider: Provider, path: str, model: str = "") -> str:
+    """The address of a path below the base URL, which may hold ``{model}`` as Azure's deployments need."""
+    base = (provider.base_url or kind_of(provider).default_base_url).rstrip("/")
+    version = provider.options.get("api_version")
+    query = f"?api-version={quote(version, safe='')}" if version else ""
+    return base.replace("{model}", quote(model, safe="")) + path + query
+
+
+def account_headers(provider: Provider) -> dict[str, str]:
+    """The credential as the kind's row says, and the options that name an account; nothing without them."""
+    headers = {
+        f"openai-{option}": provider.options[option]
+        for option in ("organization", "project")
+        if provider.options.get(option)
+    }
+    if provider.api_key:
+        kind = kind_of(provider)
+        scheme = f"{kind.auth_scheme} " if kind.auth_scheme else ""
+        headers[kind.auth_header] = scheme + provider.api_key.strip()
+    return headers
+
+
+def scrub(text: str, api_key: str | None, base_url: str) -> str:
+    """Take the provider's key, its address and everything of a key's shape out of a text for clients."""
+    address = urlsplit(base_url)
+    for secret in (api_key, base_url.rstrip("/"), f"{address.scheme}://{address.netloc}", address.netloc):
+        if secret and len(secret) >= _SHORTEST_SECRET:
+            text = text.replace(secret, _REDACTED)
+    return _KEY_SHAPES.sub(_REDACTED, text)
