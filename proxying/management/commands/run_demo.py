@@ -53,6 +53,7 @@ class Command(BaseCommand):
                 "make run ARGS='--bind 127.0.0.1:8001'"
             )
         self.stdout.write("Preparing the demo ...")
+        self.stdout.flush()
         state = demo_setup.prepare()
         try:
             asyncio.run(
