@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from routing.eligibility import MARKS, evaluate
 from routing.live_health import LiveHealth
 from routing.provider_status import HealthReport
-from routing.router import ListedModel, Plan, bind, decide, listed, plan
+from routing.router import ListedModel, Listing, Plan, bind, decide, listing, plan
 from routing.state import SharedState
 from routing.types import (
     Caller,
@@ -28,6 +28,7 @@ from routing.types import (
 )
 
 _REMEMBERED_PLANS: Final = 5_000
+_REMEMBERED_LISTINGS: Final = 100
 
 # What a plan depends on besides the table, the health and the time: the name, the ``provider`` field, the
 # endpoint, and the patterns of the caller's key.
@@ -63,6 +64,7 @@ class Resolver:
         self._clock = clock
         self._plans: OrderedDict[PlanKey, Plan] = OrderedDict()
         self._evaluations: dict[tuple[str, bool], Evaluation] = {}
+        self._listings: dict[tuple[str, ...] | None, Listing] = {}
         self._seen_table: RoutingTable | None = None
         self._seen_health: HealthView | None = None
 
@@ -156,15 +158,17 @@ class Resolver:
         wanted = candidate.selector
         return next((state for state in found.states if state.candidate.selector == wanted), None)
 
-    def listed(self, caller: Caller | None = None) -> list[ListedModel]:
+    def listed(self, caller: Caller | None = None) -> tuple[ListedModel, ...]:
         """The models list of a caller: every name that a request now would get a candidate for."""
-        return listed(
-            self._table(),
-            self._health.view(),
-            now=self._clock(),
-            caller=caller,
-            expose_exact=self._expose_exact,
-        )
+        (table, view), now = self._snapshot(), self._clock()
+        patterns = None if caller is None else caller.models
+        made = self._listings.get(patterns)
+        if made is None or now >= made.valid_until:
+            made = listing(table, view, now=now, caller=caller, expose_exact=self._expose_exact)
+            if len(self._listings) >= _REMEMBERED_LISTINGS:
+                self._listings.clear()
+            self._listings[patterns] = made
+        return made.lines
 
     def _plan(self, request: RouteRequest, now: float) -> Plan:
         # T9: table and view are read once; the plan, and so the decision, is made of these two.
@@ -185,5 +189,6 @@ class Resolver:
         if table is not self._seen_table or view is not self._seen_health:
             self._plans.clear()
             self._evaluations.clear()
+            self._listings.clear()
             self._seen_table, self._seen_health = table, view
         return table, view

@@ -29,7 +29,18 @@ from routing.types import (
     RoutingTable,
 )
 
-__all__ = ["ListedModel", "Match", "Plan", "bind", "decide", "listed", "match", "plan"]
+__all__ = [
+    "ListedModel",
+    "Listing",
+    "Match",
+    "Plan",
+    "bind",
+    "decide",
+    "listed",
+    "listing",
+    "match",
+    "plan",
+]
 
 _NO_POLICY: Final = PoolPolicy()
 _NO_INFO: Final = ModelInfo()
@@ -267,6 +278,43 @@ def _wait(evaluation: Evaluation, now: float) -> float | None:
     return None if evaluation.recovers_at is None else max(evaluation.recovers_at - now, 0.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The models list of one caller. It holds for the same table and health view until ``valid_until``."""
+
+    lines: tuple[ListedModel, ...]
+    valid_until: float
+
+
+def listing(
+    table: RoutingTable,
+    health: HealthView,
+    *,
+    now: float,
+    caller: Caller | None = None,
+    expose_exact: bool = True,
+) -> Listing:
+    """Every name that a request now would get a candidate for, sorted by id; bare ids are left out."""
+    names = {*table.pools, *table.aliases}
+    valid_until = inf
+    if expose_exact:
+        for provider in table.providers.values():
+            expires_at = provider.switch.expires_at
+            if expires_at is not None and expires_at > now:
+                valid_until = min(valid_until, expires_at)
+            if provider.switch.value_at(now):
+                shown = shown_models(provider, table.inventory_mode)
+                names.update([f"{provider.name}/{model}" for model in shown])
+    lines = []
+    for name in sorted(names):
+        request = RouteRequest(name, caller=caller)
+        made = plan(table, health, request, now=now, expose_exact=expose_exact, any_endpoint=True)
+        valid_until = min(valid_until, made.valid_until)
+        if made.requested_model == name and made.refusal is None and made.match is not None:
+            lines.append(_line(name, made, made.match, table))
+    return Listing(tuple(lines), valid_until)
+
+
 def listed(
     table: RoutingTable,
     health: HealthView,
@@ -275,26 +323,8 @@ def listed(
     caller: Caller | None = None,
     expose_exact: bool = True,
 ) -> list[ListedModel]:
-    """Every name that a request now would get a candidate for, sorted by id; bare ids are left out."""
-    names = {*table.pools, *table.aliases}
-    if expose_exact:
-        for provider in table.providers.values():
-            if provider.switch.value_at(now):
-                shown = shown_models(provider, table.inventory_mode)
-                names.update([f"{provider.name}/{model}" for model in shown])
-    lines = []
-    for name in sorted(names):
-        made = plan(
-            table,
-            health,
-            RouteRequest(name, caller=caller),
-            now=now,
-            expose_exact=expose_exact,
-            any_endpoint=True,
-        )
-        if made.requested_model == name and made.refusal is None and made.match is not None:
-            lines.append(_line(name, made, made.match, table))
-    return lines
+    """The lines of ``listing``."""
+    return list(listing(table, health, now=now, caller=caller, expose_exact=expose_exact).lines)
 
 
 def _line(name: str, made: Plan, found: Match, table: RoutingTable) -> ListedModel:

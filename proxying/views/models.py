@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -71,7 +72,7 @@ def _anthropic_line(line: ListedModel) -> dict[str, Any]:
     return {"type": "model", "id": line.id, "display_name": line.id, "created_at": created_at}
 
 
-def _anthropic_page(listed: list[ListedModel], query: str) -> dict[str, Any]:
+def _anthropic_page(listed: Sequence[ListedModel], query: str) -> dict[str, Any]:
     """Their paging: ``limit`` (20) lines after ``after_id`` or before ``before_id``."""
     given = {name: values[-1] for name, values in parse_qs(query).items()}
     limit = _limit(given.get("limit"))
@@ -99,7 +100,7 @@ def _limit(text: str | None) -> int:
     return int(text)
 
 
-def _position(listed: list[ListedModel], wanted: str, param: str) -> int:
+def _position(listed: Sequence[ListedModel], wanted: str, param: str) -> int:
     for position, line in enumerate(listed):
         if line.id == wanted:
             return position

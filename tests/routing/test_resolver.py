@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -198,14 +197,17 @@ def test_listed_is_what_resolves() -> None:
     assert [line.id for line in desk.resolver.listed(Caller("2", "ben", models=("m",)))] == ["m"]
 
 
-async def test_a_decision_from_a_remembered_plan_is_cheap() -> None:
-    """The budget is 50 µs; the assertion leaves room for a busy machine."""
-    desk = Desk(table(("a", 10), ("b", 6), policy=WEIGHTED))
-    best = 1.0
-    for _ in range(5):
-        started = time.perf_counter()
-        for _ in range(200):
-            await desk.resolver.resolve(RouteRequest("m"))
-        best = min(best, (time.perf_counter() - started) / 200)
+def test_listed_is_remembered_until_a_switch_expires() -> None:
+    """A remembered list ends with the table, the health view, or the time of a switch."""
+    desk = Desk(table(("a", 1)))
+    off = Switch(enabled=False, expires_at=desk.clock.now + 60, base=True)
+    pools = {"m": replace(desk.table.pools["m"], switch=off)}
+    desk.table = replace(desk.table, pools=pools)
 
-    assert best < 0.0002
+    first = desk.resolver.listed()
+    assert [line.id for line in first] == ["a/x"]
+    assert desk.resolver.listed() is first
+    desk.clock.now += 60
+    assert [line.id for line in desk.resolver.listed()] == ["a/x", "m"]
+    desk.table = replace(desk.table, pools={})
+    assert [line.id for line in desk.resolver.listed()] == ["a/x"]
