@@ -7,36 +7,35 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
 
 from django.conf import settings
 
+from gateway_project import metrics_dir
+from gateway_project.worker import LIFESPAN_END_S
+
 wsgi_app = "gateway_project.asgi:application"
-worker_class = "asgi"
+worker_class = "gateway_project.worker.DrainingWorker"
 bind = [settings.GATEWAY_BIND]
 workers = settings.GATEWAY_WORKERS
 keepalive = 75
-graceful_timeout = int(settings.GATEWAY_DRAIN_S)
+# Workers take GATEWAY_DRAIN_S of it for running answers.
+graceful_timeout = int(settings.GATEWAY_DRAIN_S) + LIFESPAN_END_S
 # A heartbeat of the event loop, not the length of a request.
 timeout = 60
 asgi_lifespan = "on"
 control_socket_disable = True
 accesslog = None
-forwarded_allow_ips = "127.0.0.1,::1"
+forwarded_allow_ips = settings.GATEWAY_FORWARDED_ALLOW_IPS
 
 
-def post_worker_init(worker: Any) -> None:
-    """Tell the fast lane of SIGTERM as soon as it comes: gunicorn itself ends lifespan last."""
-    from gateway_project.asgi import lane
-    from proxying import runtime
-
-    stop = worker.handle_exit_signal
-
-    def drain() -> None:
-        lane.draining = True
-        runtime.drain()
-        stop()
-
-    worker.handle_exit_signal = drain
-    import signal
-
-    worker.loop.add_signal_handler(signal.SIGTERM, drain)
+def on_starting(server: Any) -> None:
+    """Refuse what ``serve`` refuses, when gunicorn is run directly; make room for metrics."""
+    if server.cfg.workers > 1 and not settings.CACHE_URL:
+        count = server.cfg.workers
+        raise SystemExit(f"{count} workers need a shared cache: set CACHE_URL, or use one worker.")
+    if server.cfg.workers > 1 or settings.PROMETHEUS_MULTIPROC_DIR:
+        # Before the first worker: prometheus_client looks at the variable once, when it is imported.
+        settings.PROMETHEUS_MULTIPROC_DIR = metrics_dir.prepare(
+            settings.VAR_DIR, settings.PROMETHEUS_MULTIPROC_DIR
+        )
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = settings.PROMETHEUS_MULTIPROC_DIR
 
 
 def child_exit(_server: Any, worker: Any) -> None:
@@ -45,3 +44,8 @@ def child_exit(_server: Any, worker: Any) -> None:
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]  # its own gap
+
+
+def on_exit(_server: Any) -> None:
+    """Remove the metrics of this start."""
+    metrics_dir.remove(settings.VAR_DIR, settings.PROMETHEUS_MULTIPROC_DIR)

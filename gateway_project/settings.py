@@ -162,6 +162,8 @@ LOGIN_URL = "/admin/login/"
 # --- the gateway; units are in the names ---
 GATEWAY_BIND = env.str("GATEWAY_BIND", default="127.0.0.1:8000")
 GATEWAY_WORKERS = whole("GATEWAY_WORKERS", 1)
+# Proxies whose X-Forwarded-Proto is believed: addresses or networks, comma separated.
+GATEWAY_FORWARDED_ALLOW_IPS = env.str("GATEWAY_FORWARDED_ALLOW_IPS", default="127.0.0.1,::1")
 GATEWAY_MAX_BODY_BYTES = whole("GATEWAY_MAX_BODY_BYTES", 33_554_432)
 GATEWAY_SESSION_HEADER = env.str("GATEWAY_SESSION_HEADER", default="X-Session-ID")
 GATEWAY_USER_PATH_HEADER = env.str("GATEWAY_USER_PATH_HEADER", default="X-User-Path")

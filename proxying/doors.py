@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from proxying.errors import GatewayError, MethodNotAllowedError, RequestTooLargeError, render
-from proxying.fastlane import View, dialect_of
+from proxying.errors import RequestTooLargeError
+from proxying.fastlane import View, answer
 from proxying.http import Answer
 
 _PIECE_BYTES = 65_536
@@ -29,15 +30,16 @@ class DjangoRequest:
 
     async def read_body(self, limit: int) -> bytes:
         """Read the whole body; see ``http.GatewayRequest``."""
-        # Read, not ``request.body``: that answers 400 above DATA_UPLOAD_MAX_MEMORY_SIZE.
-        body: bytes = self._request.read(limit + 1)
+        # Read, not ``request.body``: that answers 400 above DATA_UPLOAD_MAX_MEMORY_SIZE. In a thread:
+        # Django keeps large bodies in files.
+        body: bytes = await asyncio.to_thread(self._request.read, limit + 1)
         if len(body) > limit:
             raise RequestTooLargeError(f"The request body has more than {limit} bytes.")
         return body
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the body piece by piece."""
-        while piece := self._request.read(_PIECE_BYTES):
+        while piece := await asyncio.to_thread(self._request.read, _PIECE_BYTES):
             yield piece
 
 
@@ -47,24 +49,29 @@ def django_view(methods: Mapping[str, View]) -> Callable[..., Coroutine[Any, Any
     @csrf_exempt
     async def door(request: HttpRequest, **arguments: str) -> HttpResponseBase:
         ours = DjangoRequest(request)
-        try:
-            view = methods.get(ours.method)
-            if view is None:
-                allowed = ", ".join(sorted(methods))
-                raise MethodNotAllowedError(f"{ours.path} does not take {ours.method}, only {allowed}.")
-            return _response(await view(ours, **arguments))
-        except GatewayError as error:
-            return _response(Answer(*render(error, dialect_of(ours.path), "")))
+        given = await answer(ours, methods, arguments)
+        if ours.method == "HEAD":
+            return await _head(given)
+        return _response(given)
 
     return door
 
 
-def _response(answer: Answer) -> HttpResponseBase:
-    response: HttpResponseBase
-    if answer.stream is None:
-        response = HttpResponse(answer.body, status=answer.status)
+async def _head(given: Answer) -> HttpResponseBase:
+    response = _response(Answer(given.status, given.headers))
+    if given.stream is None:
+        response.headers["content-length"] = str(len(given.body))
     else:
-        response = StreamingHttpResponse(answer.stream, status=answer.status)
-    for name, value in answer.headers:
+        await given.stream.aclose()
+    return response
+
+
+def _response(given: Answer) -> HttpResponseBase:
+    response: HttpResponseBase
+    if given.stream is None:
+        response = HttpResponse(given.body, status=given.status)
+    else:
+        response = StreamingHttpResponse(given.stream, status=given.status)
+    for name, value in given.headers:
         response.headers[name.decode("latin-1")] = value.decode("latin-1")
     return response

@@ -20,7 +20,8 @@ from proxying.errors import (
     RequestTooLargeError,
     render,
 )
-from proxying.http import Answer
+from proxying.http import Answer, GatewayRequest
+from proxying.outcome import request_id
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -31,6 +32,7 @@ View = Callable[..., Awaitable[Answer]]
 # Methods of a path to views. A path ending in ``/{name}`` takes everything after the slash as ``name``.
 Routes = Mapping[str, Mapping[str, View]]
 
+_BODILESS: Final = frozenset({"GET", "HEAD"})
 log: Final = logging.getLogger(__name__)
 
 
@@ -79,15 +81,18 @@ class LaneRequest:
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the body piece by piece; from its end on, the client's leaving cancels the view."""
-        more = True
+        more = self._watcher is None
         while more:
             event = await self._receive()
             if event["type"] == "http.disconnect":
-                self.gone = True
                 raise ClientGoneError("The client left before its request was complete.")
             more = event.get("more_body", False)
             if piece := event.get("body", b""):
                 yield piece
+        self.watch()
+
+    def watch(self) -> None:
+        """Let the client's leaving cancel the current task. What is left of the body is dropped."""
         task = asyncio.current_task()
         if task is not None and self._watcher is None:
             self._watcher = asyncio.create_task(self._watch(task))
@@ -105,11 +110,10 @@ class LaneRequest:
 
 
 class FastLane:
-    """The ASGI callable. ``draining`` is set when the worker was told to stop."""
+    """The ASGI callable; ``rest`` serves what is none of its paths."""
 
     def __init__(self, routes: Routes, rest: App) -> None:
         self.in_flight = 0
-        self.draining = False
         self._rest = rest
         self._exact = {path: methods for path, methods in routes.items() if not path.endswith("}")}
         self._rooted = [
@@ -126,16 +130,20 @@ class FastLane:
         if methods is None and scope["type"] == "http":
             methods, arguments = self._rooted_route(path)
         if methods is None and not path.startswith("/v1/"):
-            await self._rest(scope, receive, send)
+            await self._rest(scope, receive, _headers_only(send) if scope.get("method") == "HEAD" else send)
             return
         request = LaneRequest(scope, receive)
         self.in_flight += 1
         try:
-            answer = await _answer(request, methods, arguments)
-            await self._send(request, answer, send)
+            if request.method in _BODILESS:
+                request.watch()
+            await _send(request, await answer(request, methods, arguments), send)
         except asyncio.CancelledError:
             if not request.gone:
                 raise
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
         finally:
             self.in_flight -= 1
             request.unwatch()
@@ -146,28 +154,33 @@ class FastLane:
                 return methods, {name: path[len(root) :]}
         return None, {}
 
-    async def _send(self, request: LaneRequest, answer: Answer, send: Send) -> None:
-        stream, headers = answer.stream, answer.headers
-        if self.draining:
-            headers = [*headers, (b"connection", b"close")]
-        if stream is None:
-            headers = [*headers, (b"content-length", b"%d" % len(answer.body))]
-        try:
-            if request.gone:
-                return
-            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-            if stream is None or request.method == "HEAD":
-                body = b"" if request.method == "HEAD" else answer.body
-                await send({"type": "http.response.body", "body": body})
-                return
-            async for piece in stream:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-        except OSError:
-            request.gone = True  # the server found the client gone before the watcher did
-        finally:
-            if stream is not None:
-                await stream.aclose()
+
+def _headers_only(send: Send) -> Send:
+    """For answers to HEAD: Django sends their body, and the server warns of it each time."""
+
+    async def without_body(event: dict[str, Any]) -> None:
+        await send({**event, "body": b""} if event["type"] == "http.response.body" else event)
+
+    return without_body
+
+
+async def _send(request: LaneRequest, given: Answer, send: Send) -> None:
+    stream, headers = given.stream, given.headers
+    if stream is None:
+        headers = [*headers, (b"content-length", b"%d" % len(given.body))]
+    try:
+        await send({"type": "http.response.start", "status": given.status, "headers": headers})
+        if stream is None or request.method == "HEAD":
+            body = b"" if request.method == "HEAD" else given.body
+            await send({"type": "http.response.body", "body": body})
+            return
+        request.watch()
+        async for piece in stream:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        if stream is not None:
+            await stream.aclose()
 
 
 def dialect_of(path: str) -> str:
@@ -177,28 +190,35 @@ def dialect_of(path: str) -> str:
     return "responses" if path.startswith("/v1/responses") else "openai"
 
 
-def _view(request: LaneRequest, methods: Mapping[str, View] | None) -> View:
-    if methods is None:
-        raise NotFoundError(f"Unknown request URL: {request.method} {request.path}.")
-    view = methods.get(request.method) or (methods.get("GET") if request.method == "HEAD" else None)
-    if view is None:
-        allowed = ", ".join(sorted(methods))
-        raise MethodNotAllowedError(f"{request.path} does not take {request.method}, only {allowed}.")
-    return view
-
-
-async def _answer(
-    request: LaneRequest, methods: Mapping[str, View] | None, arguments: dict[str, str]
+async def answer(
+    request: GatewayRequest, methods: Mapping[str, View] | None, arguments: Mapping[str, str]
 ) -> Answer:
+    """Ask the view of a path (None: there is none); whatever goes wrong becomes an error in its dialect."""
+    problem: GatewayError
     try:
-        view = _view(request, methods)
-        return await view(request, **arguments)
+        return await _view(request, methods)(request, **arguments)
     except GatewayError as error:
         problem = error
     except Exception:  # the edge: nothing of it may reach the client
         log.exception("A view failed: %s %s", request.method, request.path)
         problem = GatewayError("The gateway made an error; its log says more.")
-    status, headers, body = render(problem, dialect_of(request.path), "")
+    given_id = request_id(request.headers)
+    status, headers, body = render(problem, dialect_of(request.path), given_id)
+    headers.append((b"x-request-id", given_id.encode()))
     if methods is not None and isinstance(problem, MethodNotAllowedError):
-        headers.append((b"allow", ", ".join(sorted(methods)).encode()))
+        headers.append((b"allow", _allowed(methods).encode()))
     return Answer(status, headers, body)
+
+
+def _view(request: GatewayRequest, methods: Mapping[str, View] | None) -> View:
+    if methods is None:
+        raise NotFoundError(f"Unknown request URL: {request.method} {request.path}.")
+    view = methods.get("GET" if request.method == "HEAD" else request.method)
+    if view is None:
+        text = f"{request.path} does not take {request.method}, only {_allowed(methods)}."
+        raise MethodNotAllowedError(text)
+    return view
+
+
+def _allowed(methods: Mapping[str, View]) -> str:
+    return ", ".join(sorted({*methods, "HEAD"} if "GET" in methods else methods))

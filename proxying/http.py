@@ -21,9 +21,17 @@ class GatewayRequest(Protocol):
 
     method: str
     path: str
-    query_string: str
-    headers: Mapping[str, str]
     started: float
+
+    @property
+    def query_string(self) -> str:
+        """What stands after the question mark, undecoded."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """See above."""
+        ...
 
     async def read_body(self, limit: int) -> bytes:
         """Read the whole body.

@@ -15,6 +15,7 @@ from django.core.cache import caches
 from proxying.attempt import Client, Upstreams
 from proxying.auth import CallerRules, is_loopback
 from proxying.client import UpstreamClient
+from proxying.lifespan import drain_event
 from proxying.metrics import Metrics
 from proxying.outcome import Exchange
 from proxying.records import Recorder
@@ -200,11 +201,12 @@ async def open() -> Runtime:  # noqa: A001 - read as runtime.open()
 
 async def close() -> None:
     """Close what ``open`` opened; harmless when nothing is open."""
-    for runtime in _current:
+    for runtime in _current.copy():  # each takes itself out
         await runtime.close()
 
 
 def drain() -> None:
-    """The process was told to stop: no longer ready, what runs may end."""
+    """The process was told to stop: no longer ready, what runs may end. For the event loop's thread."""
+    drain_event().set()
     for runtime in _current:
         runtime.draining = True

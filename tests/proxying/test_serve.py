@@ -40,7 +40,7 @@ def test_serve_starts_answers_and_ends_on_sigterm(tmp_path):
             assert answer.status_code == 200
             assert http.get("/v1/nothing").json()["error"]["code"] == "unknown_url"
             wrong = http.post("/health")
-            assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET")
+            assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD")
         server.send_signal(signal.SIGTERM)
         assert server.wait(10) == 0
     finally:

@@ -1,0 +1,127 @@
+"""gunicorn's own ASGI worker with an end that loses no request, cuts no stream, and waits for no idle client.
+
+The stock worker waits for idle keep-alive connections as long as for running answers, stops its heartbeat
+meanwhile (a reload then kills it after ``timeout``), and skips lifespan's end on SIGINT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from typing import Any, Final
+
+from gunicorn.asgi.protocol import ASGIProtocol
+from gunicorn.workers import gasgi
+
+# How long an idle connection may still bring a request, which is answered with ``Connection: close``.
+# A client that uses its connections is told so in this time; the others find theirs closed.
+IDLE_GRACE_S: Final = 2.0
+# What the master waits longer than the worker: for lifespan's end, which writes the last records.
+LIFESPAN_END_S: Final = 15
+_CUT_WITHIN_S: Final = 2.0
+_TURN_S: Final = 0.1
+
+
+class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
+    """One connection that the worker knows of, and that knows when it last heard something."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Register with the worker. The first request may take as long to come as any later one."""
+        self.heard_at = self.worker.loop.time()
+        self.worker.connections.add(self)
+        super().connection_made(transport)
+        self._arm_keepalive_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take leave of the worker."""
+        self.worker.connections.discard(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Note the time: half a request is not idleness."""
+        self.heard_at = self.worker.loop.time()
+        super().data_received(data)
+
+    def close_if_idle(self, since: float) -> None:
+        """Close unless an answer is under way, or something came after ``since`` or waits in the socket."""
+        if not self._awaiting_request or self._finishing_calls or self.heard_at > since:
+            return
+        if not _has_input(self.transport):
+            self._close_transport()
+
+    async def cut(self) -> None:
+        """End whatever runs here."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=_CUT_WITHIN_S)
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships no types
+    """The worker class of ``gunicorn.conf.py``."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.connections: set[Connection] = set()
+        self.drain_s = max(1.0, self.cfg.graceful_timeout - LIFESPAN_END_S)
+
+    def init_process(self) -> None:
+        """Run the worker, in its own process from here on."""
+        # The worker makes its protocols by this name; it has no other seam.
+        gasgi.ASGIProtocol = Connection
+        super().init_process()
+
+    def handle_exit_signal(self) -> None:
+        """SIGTERM: unready from now on; the main loop goes on to ``_shutdown`` within a second."""
+        super().handle_exit_signal()
+        _announce_drain()
+
+    def handle_quit_signal(self) -> None:
+        """SIGINT or SIGQUIT: as above, but running answers are cut."""
+        super().handle_quit_signal()
+        _announce_drain()
+
+    async def _shutdown(self) -> None:
+        self.alive = False  # also when the master is gone: answers say Connection: close
+        _announce_drain()
+        self.log.info("Worker draining: %d connections", len(self.connections))
+        began_at = self.loop.time()
+        await self._stop_listening()
+        while self.connections and not self._quick_shutdown and self.loop.time() < began_at + self.drain_s:
+            self.notify()
+            since = self.loop.time() - min(IDLE_GRACE_S, self.drain_s / 2)
+            if since >= began_at:
+                for connection in list(self.connections):
+                    connection.close_if_idle(since)
+            await asyncio.sleep(_TURN_S)
+        if self.connections:
+            self.log.warning("Cutting %d connections", len(self.connections))
+            await asyncio.gather(*(connection.cut() for connection in list(self.connections)))
+        self.notify()
+        if self.lifespan is not None:
+            await self.lifespan.shutdown()
+
+    async def _stop_listening(self) -> None:
+        if isinstance(self.loop, asyncio.SelectorEventLoop):
+            # asyncio drops connections that it accepted in the turn in which its server closes.
+            for sock in self.sockets:
+                self.loop.remove_reader(sock.sock)
+            await asyncio.sleep(_TURN_S)
+        for server in self.servers:
+            server.close()
+
+
+def _announce_drain() -> None:
+    from proxying import runtime  # noqa: PLC0415 - the master loads this file before Django is set up
+
+    runtime.drain()
+
+
+def _has_input(transport: Any) -> bool:
+    handle = transport.get_extra_info("socket")
+    if handle is None or handle.fileno() < 0:
+        return False
+    poll = select.poll()
+    poll.register(handle.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
