@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import select
+import signal
+from types import FrameType
 from typing import Any, Final
 
 from gunicorn.asgi.protocol import ASGIProtocol
@@ -71,6 +73,20 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships 
         # The worker makes its protocols by this name; it has no other seam.
         gasgi.ASGIProtocol = Connection
         super().init_process()
+
+    def init_signals(self) -> None:
+        """Note a signal that comes while the application is loaded: uvloop would lose it."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, self._stop_early)
+
+    def _stop_early(self, number: int, _frame: FrameType | None) -> None:
+        self.alive = False
+        self._quick_shutdown = number != signal.SIGTERM
+
+    async def _serve(self) -> None:
+        super().init_signals()
+        if self.alive:
+            await super()._serve()
 
     def handle_exit_signal(self) -> None:
         """SIGTERM: unready from now on; the main loop goes on to ``_shutdown`` within a second."""

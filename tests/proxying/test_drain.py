@@ -1,0 +1,101 @@
+"""Signals to the real server: nothing is lost, nothing waits for nobody."""
+
+import asyncio
+import signal
+import time
+
+import httpx
+import pytest
+
+from tests.proxying.deployed import CHAT, STREAM, Deployed, Wire, deployed
+from tests.upstream import Script, stream_pieces
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_sigterm_ends_streams_and_leaves_idle_clients(tmp_path, upstream):
+    """A stream in flight comes to its end; an idle keep-alive connection does not hold the worker."""
+    up = await upstream()
+    async with (
+        deployed(tmp_path, up.base_url) as gateway,
+        Wire(gateway) as idle,
+        Wire(gateway) as never_used,
+        Wire(gateway) as busy,
+        Wire(gateway) as stream,
+    ):
+        idle.ask(CHAT)
+        busy.ask(CHAT)
+        for wire in (idle, busy):
+            status, headers, _ = await wire.whole()
+            assert (status, headers.get("connection")) == (200, None)
+        up.script(Script(pieces=stream_pieces([str(n) for n in range(40)]), piece_delay_s=0.1))
+        stream.ask(STREAM)
+        assert (await stream.head())[0] == 200
+        gateway.signal(signal.SIGTERM)
+        began = time.monotonic()
+        await asyncio.sleep(0.3)
+        busy.ask(path="/health/ready")
+        status, headers, body = await busy.whole()
+        assert (status, headers["connection"], b'"draining"' in body) == (503, "close", True)
+        assert await busy.rest() == b""
+        assert (await idle.rest(), await never_used.rest()) == (b"", b"")
+        assert time.monotonic() - began < 3.5
+        assert b"[DONE]" in await stream.rest()
+        assert time.monotonic() - began > 3.5
+        assert await gateway.ended(5) == 0
+        assert gateway.rows() == [(200, "ok")] * 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_answers_that_last_too_long_are_cut_and_recorded(tmp_path, upstream, number):
+    """The drain time bounds SIGTERM; SIGINT waits for nobody. Either way the records are written."""
+    up = await upstream(pieces=stream_pieces(["x"] * 100), piece_delay_s=0.2)
+    async with deployed(tmp_path, up.base_url, GATEWAY_DRAIN_S="2") as gateway, Wire(gateway) as stream:
+        stream.ask(STREAM)
+        assert (await stream.head())[0] == 200
+        gateway.signal(number)
+        assert b"[DONE]" not in await stream.rest()
+        assert await gateway.ended(8) == 0
+        assert gateway.rows() == [(200, "client_gone")]
+
+
+async def test_reload_under_load_loses_nothing(tmp_path, upstream):
+    """SIGHUP replaces the workers while clients with and without keep-alive ask on."""
+    up = await upstream()
+    async with deployed(tmp_path, up.base_url) as gateway, Wire(gateway) as stream:
+        up.script(Script(pieces=stream_pieces([str(n) for n in range(50)]), piece_delay_s=0.1))
+        stream.ask(STREAM)
+        assert (await stream.head())[0] == 200
+        answers: list[int] = []
+        ends_at = time.monotonic() + 5.0
+
+        async def ask(*, anew: bool) -> None:
+            limits = httpx.Limits(max_keepalive_connections=0 if anew else 1)
+            async with httpx.AsyncClient(trust_env=False, limits=limits, timeout=10) as http:
+                url = f"{gateway.base_url}/v1/chat/completions"
+                while time.monotonic() < ends_at:
+                    answers.append((await http.post(url, json=CHAT, headers=gateway.headers)).status_code)
+
+        load = asyncio.gather(*(ask(anew=n % 2 == 0) for n in range(8)))
+        for _ in range(2):
+            await asyncio.sleep(1.0)
+            gateway.signal(signal.SIGHUP)
+        await load
+        assert len(answers) > 100
+        assert set(answers) == {200}
+        assert b"[DONE]" in await stream.rest()
+        gateway.signal(signal.SIGTERM)
+        assert await gateway.ended(8) == 0
+        assert gateway.rows() == [(200, "ok")] * (len(answers) + 1)
+
+
+async def test_sigterm_while_the_worker_loads_is_heard(tmp_path, upstream):
+    """The master has told the worker only once: whoever misses it is waited for until the drain time ends."""
+    up = await upstream()
+    gateway = await asyncio.to_thread(lambda: Deployed(tmp_path, up.base_url))
+    gateway.start()
+    await gateway.wait_for_log("Booting worker")
+    await asyncio.sleep(0.1)
+    assert "listening on" not in gateway.log
+    gateway.signal(signal.SIGTERM)
+    assert await gateway.ended(8) == 0
