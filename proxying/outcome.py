@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,6 +13,7 @@ from urllib.parse import quote
 from proxying.adapters.base import ClientBody, Usage
 from proxying.errors import GatewayError, UpstreamStatusError, shown
 from proxying.http import Headers
+from routing.identifiers import new_id
 from routing.types import Affinity, Caller, Candidate, Decision, Endpoint
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -105,7 +105,7 @@ class Exchange:
 def request_id(headers: Mapping[str, str]) -> str:
     """The client's ``x-request-id`` when it is well formed, else a new one."""
     given = headers.get("x-request-id")
-    return given if given is not None and REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if given is not None and REQUEST_ID.fullmatch(given) else new_id()
 
 
 def attempt_error(error: GatewayError) -> str:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,9 @@ from django.db import DatabaseError, InterfaceError, connections
 from proxying.models import RequestRecord
 from proxying.outcome import Exchange, attempt_values
 from proxying.pricing import cost_microusd
+from proxying.record_store import Values, write_rows
+from routing import shapes
+from routing.identifiers import new_id
 
 QUEUE_LIMIT: Final = 10_000
 BATCH: Final = 500
@@ -36,7 +38,7 @@ _LENGTHS: Final = {
     row.name: row.max_length for row in RequestRecord._meta.fields if row.max_length is not None
 }
 
-Write = Callable[[Sequence[RequestRecord]], int]
+Write = Callable[[Sequence[Values]], int]
 
 
 class Recorder:
@@ -59,7 +61,7 @@ class Recorder:
         self._interval_s = interval_s
         self.on_dropped = on_dropped
         self._queue: deque[Exchange] = deque()
-        self._rows: list[RequestRecord] = []
+        self._rows: list[Values] = []
         self._taken = 0
         self._task: asyncio.Task[None] | None = None
         self._thread: ThreadPoolExecutor | None = None
@@ -178,54 +180,23 @@ class Recorder:
                 self.on_dropped(count)
 
 
-def write_rows(rows: Sequence[RequestRecord]) -> int:
-    """Insert a batch; a row that the database refuses is left out and counted, the others are stored.
-
-    Trying again after an uncertain commit stores nothing twice: ``decision_id`` is unique.
-
-    Raises:
-        django.db.OperationalError: the database is away.
-    """
-    try:
-        RequestRecord.objects.bulk_create(rows, ignore_conflicts=True)
-    except DatabaseError as error:
-        if not _is_refusal(error):
-            raise
-    else:
-        return 0
-    lost = 0
-    for row in rows:
-        try:
-            RequestRecord.objects.bulk_create([row], ignore_conflicts=True)
-        except DatabaseError as error:
-            if not _is_refusal(error):
-                raise
-            lost += 1
-            logger.error("A request record was refused: %s", type(error).__name__)  # noqa: TRY400 - holds names
-    return lost
-
-
-def _is_refusal(error: DatabaseError) -> bool:
-    return type(error).__name__ in {"DataError", "IntegrityError"}
-
-
-def _rows_of(exchanges: Iterable[Exchange]) -> list[RequestRecord]:
+def _rows_of(exchanges: Iterable[Exchange]) -> list[Values]:
     rows = []
     for exchange in exchanges:
         try:
             values = record_values(exchange)
             request_log.info("request", **log_values(exchange, values))
-            rows.append(RequestRecord(**values))
+            rows.append(values)
         except Exception:  # one odd request must not cost the others their records
             logger.exception("A request could not be recorded.")
     return rows
 
 
-def record_values(exchange: Exchange) -> dict[str, Any]:
+def record_values(exchange: Exchange) -> Values:
     """The columns of an exchange's row."""
-    values: dict[str, Any] = {
+    values: Values = {
         "request_id": exchange.request_id,
-        "decision_id": uuid.uuid4().hex if exchange.decision is None else exchange.decision.decision_id,
+        "decision_id": new_id() if exchange.decision is None else exchange.decision.decision_id,
         "started_at": datetime.fromtimestamp(exchange.started_at, UTC),
         "endpoint": exchange.endpoint.value,
         "requested_model": exchange.requested_model,
@@ -266,15 +237,7 @@ def _decision_values(exchange: Exchange) -> dict[str, Any]:
         "fallback_target": served.selector if served is not None and exchange.failed_over else "",
         "affinity": exchange.affinity.value,
         "revision": decision.revision,
-        "blocked_candidates": [
-            {
-                "selector": state.candidate.selector,
-                "status": state.status.value,
-                "reason": state.reasons[0].message if state.reasons else "",
-                "reasons": [note.code.value for note in state.reasons],
-            }
-            for state in decision.blocked
-        ],
+        "blocked_candidates": [shapes.blocked(state) for state in decision.blocked],
     }
 
 

@@ -8,11 +8,11 @@ harm. Raises ``StoreUnavailableError`` when the cache fails.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Final, NamedTuple
 
+from routing.identifiers import new_id
 from routing.store_guard import StoreGuard
 from routing.types import Circuit
 
@@ -38,7 +38,7 @@ class HealthExchange:
         self._cache = cache
         self._guard = guard
         self._clock = clock
-        self._id = uuid.uuid4().hex
+        self._id = new_id()
         self._seen: int | None = None
         self._late: dict[int, float] = {}
         self.lost = False

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from routing.eligibility import MARKS, evaluate
+from routing.identifiers import new_id
 from routing.live_health import LiveHealth
 from routing.provider_status import HealthReport
 from routing.router import ListedModel, Listing, Plan, bind, decide, listing, plan
@@ -76,7 +76,7 @@ class Resolver:
         ticket: int | None = None
         if made.refusal is None and (made.pin_key is not None or made.counter_key is not None):
             pin, ticket = await self._state.acquire(made.pin_key, made.candidate_ids, made.counter_key)
-        return decide(made, decision_id=decision_id or uuid.uuid4().hex, pin=pin, ticket=ticket, now=now)
+        return decide(made, decision_id=decision_id or new_id(), pin=pin, ticket=ticket, now=now)
 
     async def peek(self, request: RouteRequest) -> Decision:
         """The decision that ``resolve`` would make next. T2: no ticket is taken and no pin written."""
@@ -118,7 +118,7 @@ class Resolver:
             pin, ticket = await self._state.peek(made.pin_key, made.counter_key)
             if pin in made.candidate_ids:
                 ticket = None
-        return decide(made, decision_id=uuid.uuid4().hex, pin=pin, ticket=ticket, now=now)
+        return decide(made, decision_id=new_id(), pin=pin, ticket=ticket, now=now)
 
     def plan(self, request: RouteRequest) -> Plan:
         """Everything about the request's decision but its pin and ticket."""

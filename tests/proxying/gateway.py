@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from proxying.client import UpstreamClient
 from proxying.fastlane import FastLane
 from proxying.models import RequestRecord
+from proxying.record_store import Values
 from proxying.records import Recorder
 from proxying.runtime import Runtime
 from proxying.urls import FAST_ROUTES
@@ -105,8 +106,8 @@ class Gateway:
         self.runtime = Runtime(UpstreamClient(), table=lambda: self.table, recorder=recorder)
         self.lane = FastLane(FAST_ROUTES, self._rest)
 
-    def _write(self, rows: list[RequestRecord]) -> int:
-        self.rows += rows
+    def _write(self, rows: Sequence[Values]) -> int:
+        self.rows += [RequestRecord(**row) for row in rows]
         return 0
 
     async def _rest(self, scope: Any, receive: Any, send: Any) -> None:

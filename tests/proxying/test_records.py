@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from proxying.models import RequestRecord
 from proxying.outcome import Exchange
-from proxying.records import Recorder, record_values, write_rows
+from proxying.record_store import write_rows
+from proxying.records import Recorder, record_values
 from routing.types import Endpoint
 from tests.proxying.gateway import caller, until
 
@@ -38,7 +39,7 @@ class Store:
             self.failures -= 1
             raise OperationalError("away")
         self.batches.append(len(rows))
-        self.rows += [row.request_id for row in rows]
+        self.rows += [row["request_id"] for row in rows]
         return 0
 
 
@@ -101,17 +102,17 @@ def test_values_fit_their_columns() -> None:
 
 @pytest.mark.django_db
 def test_writing_twice_stores_once() -> None:
-    rows = [RequestRecord(**record_values(exchange(number))) for number in range(3)]
+    rows = [record_values(exchange(number)) for number in range(3)]
     assert [write_rows(rows), write_rows(rows)] == [0, 0]
     assert RequestRecord.objects.count() == 3
 
 
 @pytest.mark.django_db
 def test_prune_deletes_only_what_is_older(capsys) -> None:
-    rows = [RequestRecord(**record_values(exchange(number))) for number in range(3)]
-    rows[0].started_at = timezone.now() - timedelta(days=31)
-    rows[1].started_at = timezone.now() - timedelta(days=29)
-    rows[2].started_at = timezone.now()
+    rows = [record_values(exchange(number)) for number in range(3)]
+    rows[0]["started_at"] = timezone.now() - timedelta(days=31)
+    rows[1]["started_at"] = timezone.now() - timedelta(days=29)
+    rows[2]["started_at"] = timezone.now()
     write_rows(rows)
     call_command("prune_records")
     assert capsys.readouterr().out.startswith("Deleted 1 request records from before ")
@@ -125,8 +126,8 @@ def test_prune_refuses_what_is_no_duration() -> None:
 
 @pytest.mark.django_db
 def test_admin_shows_records_and_changes_none(admin_client, django_assert_max_num_queries) -> None:
-    row = RequestRecord(**record_values(exchange(requested_model="pool")))
-    row.attempts = [{"provider": "a", "model": "<m>", "status": 500, "latency_ms": 1.5, "error": "down"}]
+    row = record_values(exchange(requested_model="pool"))
+    row["attempts"] = [{"provider": "a", "model": "<m>", "status": 500, "latency_ms": 1.5, "error": "down"}]
     write_rows([row])
     with django_assert_max_num_queries(10):
         page = admin_client.get("/admin/proxying/requestrecord/?q=r1")
@@ -136,3 +137,22 @@ def test_admin_shows_records_and_changes_none(admin_client, django_assert_max_nu
     assert b"<td>a/&lt;m&gt;</td><td>500</td><td>1.5</td><td>down</td>" in detail.content
     assert admin_client.post(f"/admin/proxying/requestrecord/{stored.pk}/delete/").status_code == 403
     assert admin_client.get("/admin/proxying/requestrecord/add/").status_code == 403
+
+
+@pytest.mark.django_db
+def test_written_values_read_back_as_they_were() -> None:
+    values = record_values(exchange(requested_model="m"))
+    values |= {"blocked_candidates": [{"selector": "a/é"}], "streamed": True, "first_content_ms": None}
+    write_rows([values])
+    stored = RequestRecord.objects.values(*values).get()
+    assert stored == values
+
+
+@pytest.mark.django_db
+def test_refused_row_is_counted_and_the_others_are_stored() -> None:
+    rows = [record_values(exchange(number)) for number in range(3)]
+    rows[1]["status"] = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("proxying.record_store.logger.error", lambda *_: None)
+        lost = write_rows(rows)
+    assert (lost, set(RequestRecord.objects.values_list("request_id", flat=True))) == (1, {"r0", "r2"})
