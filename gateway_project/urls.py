@@ -4,6 +4,13 @@ from django.contrib import admin
 from django.urls import include, path
 
 urlpatterns = [
+    path("admin/", include("proxying.api.urls")),
+    path("admin/", include("routing.api.urls")),
     path("admin/", admin.site.urls),
     path("", include("proxying.urls")),
 ]
+
+handler400 = "routing.api.scripts.bad_request"
+handler403 = "routing.api.scripts.permission_denied"
+handler404 = "routing.api.scripts.page_not_found"
+handler500 = "routing.api.scripts.server_error"

@@ -9,11 +9,11 @@ from ipaddress import ip_address
 from typing import Final
 
 from proxying.errors import AuthenticationError
+from routing.callers import user_path
 from routing.keys import ADMIN_TOKEN_PREFIX, key_digest
 from routing.types import Caller
 
 ANONYMOUS: Final = Caller(id="", name="anonymous")
-LONGEST_USER_PATH: Final = 300
 _LONGEST_KEY: Final = 512
 _HINT: Final = "Send it as 'Authorization: Bearer <key>' or in the header 'x-api-key'."
 
@@ -40,22 +40,6 @@ def authenticate(
         return caller
     path = user_path(caller.user_path, asked)
     return caller if path == caller.user_path else replace(caller, user_path=path)
-
-
-def user_path(of_key: str, asked: str) -> str:
-    """The key's own path wins; a header may extend it, or set it where the key has none."""
-    asked = asked.strip().rstrip("/")
-    parts = asked.split("/")
-    well_formed = (
-        asked.startswith("/")
-        and len(asked) <= LONGEST_USER_PATH
-        and asked.isprintable()
-        and not {"", ".", ".."} & set(parts[1:])
-    )
-    if not well_formed:
-        return of_key
-    base = of_key.rstrip("/")
-    return asked if asked == base or asked.startswith(base + "/") else of_key
 
 
 def is_loopback(bind: str) -> bool:

@@ -19,7 +19,7 @@ from proxying.lifespan import drain_event
 from proxying.metrics import Metrics
 from proxying.outcome import Exchange
 from proxying.records import Recorder
-from routing import health, snapshot
+from routing import health, live, snapshot
 from routing.health_exchange import HealthExchange
 from routing.live_health import LiveHealth
 from routing.policies import RetryBudget
@@ -115,11 +115,13 @@ class Runtime:
         await self.client.open()
         await self.recorder.open()
         self._ticker = asyncio.create_task(self._tick(), name="gauges")
+        live.register(self.resolver)
         _current.append(self)
 
     async def close(self) -> None:
         """T22: stop everything, records flushed; a part that fails does not keep the others open."""
         self.draining = True
+        live.unregister(self.resolver)
         if self in _current:
             _current.remove(self)
         if self._ticker is not None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from routing import shapes
 from routing.policies import Failure, attempts_allowed, policy_values, should_fail_over
 from routing.router import Plan
-from routing.types import Decision, HealthView, RoutingTable
+from routing.types import Affinity, Decision, HealthView, RoutingTable
 
 _WORDS: Final = ("timeout", "connect", "protocol")
 
@@ -31,6 +31,8 @@ class Assumption:
         if self.answer == "protocol":
             return Failure("protocol")
         status = int(self.answer)
+        if 300 <= status < 400:
+            return Failure("protocol")  # redirects are not followed
         return None if status < 300 else Failure("status", status=status)
 
 
@@ -63,7 +65,8 @@ def parse_answer(answer: Any) -> int | str:
 def walk(decision: Decision, assumed: Mapping[str, Assumption]) -> tuple[list[shapes.Shape], shapes.Shape]:
     """The attempts that the loop would make if candidates answered as assumed (the others: 200), and the end.
 
-    The outcome is ``{"status", "code"?}``, with ``served_by`` when somebody served.
+    Candidates that a live loop would skip because they were blocked meanwhile are not foreseen. The outcome
+    is ``{"status", "code"?}``, with ``served_by`` when somebody served.
     """
     if decision.refusal is not None:
         refusal = decision.refusal
@@ -76,7 +79,12 @@ def walk(decision: Decision, assumed: Mapping[str, Assumption]) -> tuple[list[sh
     for candidate in decision.order[: attempts_allowed(policy)]:
         assumption = assumed.get(candidate.selector)
         failure = assumption.failure() if assumption is not None else None
-        attempt: shapes.Shape = {"candidate": candidate.selector, "assumed": assumption is not None}
+        attempt: shapes.Shape = {
+            "candidate": candidate.selector,
+            "provider": candidate.provider,
+            "model": candidate.model,
+            "assumed": assumption is not None,
+        }
         attempts.append(attempt)
         if failure is None:
             attempt["status"] = assumption.answer if assumption is not None else 200
@@ -100,6 +108,39 @@ def _exhausted(last: shapes.Shape) -> shapes.Shape:
     return {"status": status, "code": code}
 
 
+def _served(attempts: list[shapes.Shape], outcome: shapes.Shape) -> shapes.Shape:
+    """What a record would say of who served: after a failover not the candidate that was tried first."""
+    last = attempts[-1] if attempts else {}
+    used = len(attempts) > 1
+    return {
+        "selected_provider_name": last.get("provider"),
+        "selected_exact_model": last.get("model"),
+        "failover_used": used,
+        "fallback_target": outcome.get("served_by") if used else None,
+    }
+
+
+def _choice(decision: Decision) -> list[str]:
+    """The step after the match, in words: pin or strategy."""
+    first = decision.effective_candidate
+    if first is None or decision.evaluation is None:
+        return []
+    if decision.affinity is Affinity.HIT:
+        return [f"The session is pinned to {first.selector}."]
+    pinned = {
+        Affinity.NONE: [],
+        Affinity.MISS: ["The session has no pin yet."],
+        Affinity.REPIN: ["The session's pin leads to a candidate that cannot be used now."],
+    }[decision.affinity]
+    strategy = decision.policy.strategy.value
+    if decision.slot is not None:
+        counts = shapes.slots(decision.evaluation.selectable)
+        return [*pinned, f"{strategy}: slot {decision.slot + 1} of {counts} belongs to {first.selector}."]
+    if len(decision.order) == 1:
+        return [*pinned, f"{first.selector} is the only candidate that can be used."]
+    return [*pinned, f"{strategy}: {first.selector} comes first of {len(decision.order)}."]
+
+
 def explanation(
     made: Plan,
     decision: Decision,
@@ -112,10 +153,14 @@ def explanation(
     """The whole answer of ``explain``; ``decision`` comes from a peek at the same table and health."""
     attempts, outcome = walk(decision, assumed)
     answer: shapes.Shape = {
-        "decision": {**shapes.decision(decision), "steps": list(made.steps)},
+        "decision": {
+            **shapes.decision(decision),
+            **_served(attempts, outcome),
+            "attempts": attempts,
+            "steps": [*made.steps, *_choice(decision)],
+        },
         "candidates": [],
         "policy": {},
-        "attempts": attempts,
         "outcome": outcome,
     }
     evaluation = decision.evaluation

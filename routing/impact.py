@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from routing.eligibility import evaluate
@@ -48,6 +49,19 @@ def impact(
     had = _listed(before, health, now, expose_exact)
     have = _listed(after, health, now, expose_exact)
     return {"pools": pools, "models_leaving": sorted(had - have), "models_joining": sorted(have - had)}
+
+
+def warnings(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """A sentence for each pool that an impact leaves with one selectable candidate or none."""
+    return tuple(
+        f"{pool['canonical_model']} has no selectable candidate left."
+        if pool["selectable_after"] == 0
+        else f"{pool['canonical_model']} has one selectable candidate left."
+        for pool in found["pools"]
+        if pool["selectable_after"] <= 1
+        and pool["selectable_after"] < pool["selectable_before"]
+        and pool["status_after"] is not None
+    )
 
 
 def _pool(

@@ -15,14 +15,14 @@ from typing import Any, Final, TypeVar
 from django.conf import settings
 from django.core.cache import caches
 
-from routing import snapshot
+from routing import queries, snapshot
 from routing.health import Rules
 from routing.health_exchange import HealthExchange
 from routing.live_health import LiveHealth
 from routing.resolver import Resolver
 from routing.state import SharedState
 from routing.store_guard import StoreGuard
-from routing.types import RoutingTable
+from routing.types import HealthView, RoutingTable
 
 Answer = TypeVar("Answer")
 Question = Callable[[Resolver], Coroutine[Any, Any, Answer]]
@@ -66,7 +66,19 @@ def ask(question: Question[Answer]) -> Answer:
     if resolver is None or loop is None:
         # The tables are read here, in the caller's thread and transaction.
         return asyncio.run(_ask_stores(question, snapshot.load()))
+    if snapshot.is_loaded() and snapshot.current().revision != queries.head_revision():
+        # Another worker wrote, and the caller may know: do not wait until this one looks by itself.
+        snapshot.refresh()
     return asyncio.run_coroutine_threadsafe(question(resolver), loop).result(ANSWER_TIMEOUT_S)
+
+
+def health() -> HealthView:
+    """The health that decisions are made with now."""
+    return ask(_view)
+
+
+async def _view(resolver: Resolver) -> HealthView:
+    return resolver.health.view()
 
 
 async def _ask_stores(question: Question[Answer], table: RoutingTable) -> Answer:

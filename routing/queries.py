@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q, QuerySet, TextField
+from django.db.models.functions import Cast
 
 from routing.assembly import POLICY_COLUMNS
-from routing.document import Document, Fields, object_key
+from routing.document import Document, Fields, apply, from_json, object_key
 from routing.models import (
     AdminToken,
     Alias,
@@ -96,6 +97,25 @@ def pools() -> QuerySet[ModelPool]:
     return ModelPool.objects.prefetch_related("candidates__provider").order_by("canonical_model")
 
 
+def switches(*, everything: bool = False) -> list[Provider | ModelPool | PoolCandidate]:
+    """The rows whose switch somebody has set, or all; candidates with their pool and provider."""
+    rows = Q() if everything else Q(switch_created_at__isnull=False)
+    return [
+        *Provider.objects.filter(rows),
+        *ModelPool.objects.filter(rows),
+        *PoolCandidate.objects.filter(rows).select_related("pool", "provider"),
+    ]
+
+
+def document_at(number: int) -> Document:
+    """The whole configuration as it was at a revision: what came later, taken back from what is."""
+    document = read_document()
+    later = RoutingRevision.objects.filter(number__gt=number).order_by("-number")
+    for changes in later.values_list("changes", flat=True):
+        document = apply(document, from_json(changes), undo=True)
+    return document
+
+
 def revisions() -> QuerySet[RoutingRevision]:
     """The history, newest first."""
     return RoutingRevision.objects.order_by("-number")
@@ -112,6 +132,18 @@ def revisions_touching(
         if touched:
             found.append((revision, touched))
     return found
+
+
+def revisions_of(rows: QuerySet[RoutingRevision], key: str) -> QuerySet[RoutingRevision]:
+    """Those that changed an object. Its key has no quotes in it, so its place in the JSON text is its own."""
+    text = Cast("changes", TextField())
+    return rows.annotate(changes_text=text).filter(changes_text__contains=f'"object": "{key}"')
+
+
+def credential_texts() -> dict[str, str]:
+    """Every provider's credential as people may see it, by name."""
+    rows = Provider.objects.values_list("name", "credential_ref", "credential_encrypted", "credential_hint")
+    return {name: credential_text(ref, encrypted, hint) for name, ref, encrypted, hint in rows}
 
 
 def users_of_provider(name: str) -> list[str]:

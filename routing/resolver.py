@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from routing.eligibility import MARKS, evaluate
@@ -25,6 +25,7 @@ from routing.types import (
     Pool,
     RouteRequest,
     RoutingTable,
+    nothing,
 )
 
 _REMEMBERED_PLANS: Final = 5_000
@@ -37,12 +38,16 @@ PlanKey: TypeAlias = tuple[str, str | None, Endpoint, tuple[str, ...] | None]
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was true at ``now``: the table, the health, and for each pool the decision it would make next."""
+    """What was true at ``now``: the table, the health, and for each pool the decision it would make next.
+
+    ``in_flight`` counts this process's calls under way, by provider.
+    """
 
     table: RoutingTable
     health: HealthView
     now: float
     decisions: tuple[Decision, ...]
+    in_flight: Mapping[str, int] = field(default_factory=nothing)
 
 
 class Resolver:
@@ -67,6 +72,20 @@ class Resolver:
         self._listings: dict[tuple[str, ...] | None, Listing] = {}
         self._seen_table: RoutingTable | None = None
         self._seen_health: HealthView | None = None
+
+    @property
+    def health(self) -> LiveHealth:
+        """The live health that decisions are made with."""
+        return self._health
+
+    @property
+    def expose_exact(self) -> bool:
+        """Whether clients may use ``provider/model`` and bare model ids."""
+        return self._expose_exact
+
+    def caller(self, caller_id: str) -> Caller | None:
+        """The owner of a client key, by the key's id."""
+        return next((one for one in self._table().callers.values() if one.id == caller_id), None)
 
     async def resolve(self, request: RouteRequest, *, decision_id: str | None = None) -> Decision:
         """The one decision of a request; it takes a ticket where one is needed. Call it once per request."""
@@ -93,7 +112,7 @@ class Resolver:
         for name in table.pools:
             made = plan(table, view, RouteRequest(name), now=now, any_endpoint=True)
             decisions.append(await self._peek(made, now))
-        return Survey(table, view, now, tuple(decisions))
+        return Survey(table, view, now, tuple(decisions), self._health.in_flight())
 
     async def ask(self, request: RouteRequest) -> tuple[Plan, Decision, Survey]:
         """A peek with all that it was made of; the survey holds the table, health and time, and no pools."""

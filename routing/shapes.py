@@ -72,6 +72,11 @@ def shares(pool: Pool, selectable: tuple[Candidate, ...]) -> dict[Candidate, flo
     return {one: count / sum(counts) for one, count in zip(selectable, counts, strict=True)}
 
 
+def slots(selectable: tuple[Candidate, ...]) -> int:
+    """How many slots the weighted sequence over these candidates has before it repeats."""
+    return sum(slot_counts(tuple([one.weight for one in selectable])))
+
+
 def failover(policy: PoolPolicy) -> Shape:
     """The failover policy, as in the configuration file."""
     return {
@@ -161,6 +166,15 @@ def pool(
         "enabled": evaluation.enabled,
         "strategy": found.policy.strategy.value,
         "status": evaluation.status.value,
+    }
+    if evaluation.status_reason:
+        shape["status_reason"] = evaluation.status_reason
+    for name, one in (("effective", effective), ("config_primary", evaluation.config_primary)):
+        if one is not None:
+            shape[f"{name}_candidate"] = one.selector
+            shape[f"{name}_provider_name"] = one.provider
+    return {
+        **shape,
         "blocked_candidates": [blocked(state) for state in evaluation.states if not state.selectable],
         "session_affinity": found.policy.session_affinity,
         "session_affinity_ttl_s": found.policy.session_affinity_ttl_s,
@@ -169,13 +183,6 @@ def pool(
         "revision": table.revision,
         "candidates": candidates(evaluation, table, health, now, effective),
     }
-    if evaluation.status_reason:
-        shape["status_reason"] = evaluation.status_reason
-    for name, one in (("effective", effective), ("config_primary", evaluation.config_primary)):
-        if one is not None:
-            shape[f"{name}_candidate"] = one.selector
-            shape[f"{name}_provider_name"] = one.provider
-    return shape
 
 
 def decision(made: Decision) -> Shape:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -18,10 +20,23 @@ _TYPES: Final = {
     403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
+    406: "invalid_request_error",
     409: "conflict_error",
     415: "invalid_request_error",
     429: "rate_limit_error",
+    503: "overloaded_error",
 }
+
+_CODES: Final[dict[type[Exception], str]] = {
+    exceptions.ParseError: "invalid_json",
+    exceptions.PermissionDenied: "permission_denied",
+    exceptions.NotFound: "not_found",
+    exceptions.MethodNotAllowed: "method_not_allowed",
+    exceptions.NotAcceptable: "not_acceptable",
+    exceptions.UnsupportedMediaType: "unsupported_media_type",
+}
+
+logger = logging.getLogger("sluice.admin")
 
 
 def envelope(
@@ -36,6 +51,14 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """DRF's exception handler: services' refusals and DRF's own, in the envelope."""
     if isinstance(error, ServiceError):
         return Response(service_body(error), status=error.status)
+    if isinstance(error, OperationalError | TimeoutError):
+        logger.error("The admin API cannot answer: %s", error)
+        return Response(
+            envelope(503, "The database or the routing does not answer; try again.", code="unavailable"),
+            status=503,
+        )
+    if isinstance(error, RecursionError):
+        error = exceptions.ParseError("The body is nested too deeply.")
     response = drf_handler(error, context)
     if response is None:
         return None
@@ -63,7 +86,9 @@ def _code(error: Exception) -> str:
         return "not_found"
     if isinstance(error, PermissionDenied):
         return "permission_denied"
-    return str(getattr(error, "default_code", "error"))
+    if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed):
+        return "invalid_admin_token"
+    return _CODES.get(type(error), "invalid_request")
 
 
 def _plain(error: Exception) -> str:

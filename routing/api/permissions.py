@@ -8,18 +8,24 @@ operate    read-write                            staff with ``routing.change_poo
 configure  read-write                            staff with ``routing.change_modelpool`` and
                                                  ``routing.change_provider``
 ========== ===================================== =====================================================
+
+Views of keys, tokens and request records ask a signed-in user for Django's own permissions on those tables
+besides (``view_…`` to look, ``change_…`` to write): who configures pools may not make himself a token.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from routing.api.authentication import TokenUser
+
+if TYPE_CHECKING:  # DRF imports its default permissions before its views are there
+    from rest_framework.views import APIView
 
 
 class Right(StrEnum):
@@ -47,16 +53,29 @@ def has_right(user: Any, right: Right) -> bool:
 
 
 class HasRight(BasePermission):
-    """Looks the needed right up in the view's ``rights``: by action, else by method; unnamed is refused."""
+    """Looks the needed right up in the view's ``rights``, by method; a method without one is refused."""
 
     message = "Your account or token may not do this."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Whether the caller may do what the view is asked for."""
-        rights: dict[str, Right] = getattr(view, "rights", {})
-        action = getattr(view, "action", None)
         method = request.method or ""
-        if method in {"HEAD", "OPTIONS"}:
-            return has_right(request.user, Right.VIEW)
-        right = rights.get(action or "") or rights.get(method)
-        return right is not None and has_right(request.user, right)
+        rights: Mapping[str, Right] = getattr(view, "rights", {})
+        if method in {"HEAD", "OPTIONS"} or method not in view.allowed_methods:
+            # A method that is not there is answered with 405 to whoever may look.
+            right: Right | None = Right.VIEW
+        else:
+            right = rights.get(method)
+        if right is None or not has_right(request.user, right):
+            return False
+        verb = "view" if right is Right.VIEW else "change"
+        return _may(request.user, [_codename(table, verb) for table in getattr(view, "models_seen", ())])
+
+
+def _codename(table: str, verb: str) -> str:
+    app, _, model = table.partition(".")
+    return f"{app}.{verb}_{model}"
+
+
+def _may(user: Any, permissions: list[str]) -> bool:
+    return isinstance(user, TokenUser) or bool(user.has_perms(permissions))

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 from routing import queries
 from routing.document import Change, object_key, split_key
+from routing.impact import warnings
 from routing.models import ModelPool, PoolCandidate, Provider
 from routing.services.errors import Invalid, NotFound
 from routing.services.writing import SYSTEM, How, Writing, write
@@ -272,11 +273,5 @@ def _find_candidate(target: SwitchTarget) -> PoolCandidate:
 
 def _result(row: Row, writing: Writing) -> SwitchResult:
     impact = writing.impact
-    warnings = tuple(
-        f"{pool['canonical_model']} has no selectable candidate left."
-        if pool["selectable_after"] == 0
-        else f"{pool['canonical_model']} has one selectable candidate left."
-        for pool in impact["pools"]
-        if pool["selectable_after"] <= 1 and pool["selectable_after"] < pool["selectable_before"]
-    )
-    return SwitchResult(row, switch_key(row), writing.revision, bool(writing.changes), impact, warnings)
+    is_news = bool(writing.changes)
+    return SwitchResult(row, switch_key(row), writing.revision, is_news, impact, warnings(impact))

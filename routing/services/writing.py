@@ -6,7 +6,7 @@ the same lock, so revisions are numbered and committed in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -47,6 +47,7 @@ class How(TypedDict, total=False):
         confirm: Which pools may be left without a candidate that is switched on.
         dry_run: Do everything, then take it back.
         health: What the impact is computed with; without it, as if all were well.
+        report: Is given the write when it is done, before it is kept or taken back.
     """
 
     actor: Required[Actor]
@@ -56,6 +57,7 @@ class How(TypedDict, total=False):
     confirm: Confirm
     dry_run: bool
     health: HealthView
+    report: Callable[[Writing], object]
 
 
 @dataclass(slots=True)
@@ -121,6 +123,8 @@ def write(**how: Any) -> Iterator[Writing]:
             sorted((*diff(writing.before, queries.read_document()), *writing.notes), key=_position)
         )
         writing.table_after = snapshot.load()
+        if "report" in options:
+            options["report"](writing)
         _refuse_unusable(writing)
         _refuse_stale(writing, options.get("expected_revision"))
         if options.get("dry_run"):

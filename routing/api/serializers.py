@@ -1,0 +1,159 @@
+"""What can be configured, as the API takes and shows it: shapes only, the rules are the services'."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from rest_framework import serializers
+
+from routing.api.answers import Answer
+from routing.api.fields import OnOff, Seconds, Strict, WriteBody
+from routing.kinds import KINDS
+from routing.types import DiscoveryState, InventoryMode, Strategy, WhenAllBlocked
+
+LARGEST_COUNT: Final = 2**31 - 1
+
+
+def names(**kwargs: Any) -> serializers.ListField:
+    """A list of model names."""
+    return serializers.ListField(child=serializers.CharField(max_length=300), **kwargs)
+
+
+class SetBy(Answer):
+    """Who set a switch; instants and reason where there are any."""
+
+    reason = serializers.CharField(required=False)
+    expires_at = serializers.DateTimeField(required=False)
+    updated_by = serializers.CharField()
+    updated_at = serializers.DateTimeField()
+
+
+class Discovered(Answer):
+    """What the last model discovery found."""
+
+    state = serializers.ChoiceField(list(DiscoveryState))
+    models = serializers.IntegerField()
+    checked_at = serializers.DateTimeField(allow_null=True)
+    failures = serializers.IntegerField()
+    error = serializers.CharField(required=False)
+
+
+class ProviderBody(WriteBody):
+    """One upstream account. `credential` is taken and never shown; left out, the stored one stays."""
+
+    name = serializers.CharField(max_length=100)
+    kind = serializers.ChoiceField(list(KINDS))
+    base_url = serializers.CharField(max_length=500, allow_blank=True, default="")
+    credential = serializers.CharField(
+        write_only=True,
+        required=False,
+        allow_blank=True,
+        max_length=8_192,
+        help_text="A reference such as ${OPENAI_API_KEY}, or a key; empty removes it.",
+    )
+    credential_status = serializers.CharField(read_only=True, help_text="The reference, or how a key ends.")
+    configured_models = names(default=list)
+    options = serializers.DictField(child=serializers.CharField(allow_blank=True), default=dict)
+    connect_timeout_s = Seconds(allow_null=True, default=None)
+    first_byte_timeout_s = Seconds(allow_null=True, default=None)
+    idle_timeout_s = Seconds(allow_null=True, default=None)
+    total_timeout_s = Seconds(allow_null=True, default=None)
+    max_in_flight = serializers.IntegerField(
+        allow_null=True, default=None, min_value=1, max_value=LARGEST_COUNT
+    )
+    enabled = OnOff(required=False)
+    switch = SetBy(read_only=True, allow_null=True)
+    discovery = Discovered(read_only=True)
+    pools = serializers.IntegerField(read_only=True, help_text="How many pools use it.")
+    created_at = serializers.DateTimeField(read_only=True)
+    updated_at = serializers.DateTimeField(read_only=True)
+
+
+class FailoverBody(Strict):
+    """Failover; null: as in the defaults."""
+
+    enabled = OnOff(allow_null=True, default=None)
+    max_attempts = serializers.IntegerField(
+        allow_null=True, default=None, min_value=1, max_value=LARGEST_COUNT
+    )
+    retry_on_statuses = serializers.ListField(
+        child=serializers.IntegerField(min_value=100, max_value=599), allow_null=True, default=None
+    )
+    retry_on_model_errors = OnOff(allow_null=True, default=None)
+
+
+class PolicyBody(WriteBody):
+    """How to route; null: as in the defaults, and in the defaults: the built-in value."""
+
+    strategy = serializers.ChoiceField(list(Strategy), allow_null=True, default=None)
+    session_affinity = OnOff(allow_null=True, default=None)
+    session_affinity_ttl_s = serializers.IntegerField(
+        allow_null=True, default=None, min_value=1, max_value=LARGEST_COUNT
+    )
+    failover = FailoverBody(required=False)
+    when_all_blocked = serializers.ChoiceField(list(WhenAllBlocked), allow_null=True, default=None)
+
+
+class CandidateBody(Strict):
+    """One candidate of a pool; without `enabled` its switch stays as it is."""
+
+    provider_name = serializers.CharField(max_length=100)
+    model = serializers.CharField(max_length=300)
+    priority = serializers.IntegerField(default=1, min_value=1, max_value=1_000_000)
+    weight = serializers.IntegerField(default=1, min_value=1, max_value=1_000_000)
+    enabled = OnOff(required=False)
+    switch = SetBy(read_only=True, allow_null=True)
+
+
+class PoolBody(PolicyBody):
+    """One canonical model with all its candidates: a list that is given replaces the one there is."""
+
+    canonical_model = serializers.CharField(max_length=300)
+    description = serializers.CharField(max_length=500, allow_blank=True, default="")
+    enabled = OnOff(required=False)
+    switch = SetBy(read_only=True, allow_null=True)
+    candidates = CandidateBody(many=True)
+    created_at = serializers.DateTimeField(read_only=True)
+    updated_at = serializers.DateTimeField(read_only=True)
+
+
+class DefaultsBody(PolicyBody):
+    """What holds where a pool says nothing."""
+
+    configured_provider_models_mode = serializers.ChoiceField(
+        list(InventoryMode), default=InventoryMode.FALLBACK.value
+    )
+
+
+class AliasBody(WriteBody):
+    """Another public name, leading to a canonical model or an exact `provider/model`."""
+
+    name = serializers.CharField(max_length=300)
+    target = serializers.CharField(max_length=400)
+    created_at = serializers.DateTimeField(read_only=True)
+
+
+class KeyBody(WriteBody):
+    """What keys and tokens have in common. `key` is answered once, when it is made."""
+
+    id = serializers.IntegerField(read_only=True)
+    name = serializers.CharField(max_length=150)
+    prefix = serializers.CharField(read_only=True)
+    key = serializers.CharField(read_only=True, required=False)
+    enabled = OnOff(default=True)
+    expires_at = serializers.DateTimeField(allow_null=True, default=None)
+    created_at = serializers.DateTimeField(read_only=True)
+    created_by = serializers.CharField(read_only=True)
+
+
+class ClientKeyBody(KeyBody):
+    """A key for `/v1`."""
+
+    user_path = serializers.CharField(max_length=300, allow_blank=True, default="")
+    models = names(default=list)
+
+
+class AdminTokenBody(KeyBody):
+    """A token for `/admin`."""
+
+    read_only = OnOff(default=False)  # type: ignore[assignment]  # a field of this name, not an option
