@@ -1,4 +1,7 @@
-"""The data plane's HTTP client: the one importer of aiohttp. It retries nothing and follows no redirect."""
+"""The data plane's HTTP client: the one importer of aiohttp. It follows no redirect.
+
+It repeats a request in one case only: see ``UpstreamClient.send``.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,11 @@ import select
 import socket
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -25,6 +31,9 @@ _KEEPALIVE_S: Final = 30.0
 _DNS_TTL_S: Final = 10
 _DEFAULT_HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "sluice"}
 _FAULTS: Final = (aiohttp.ClientError, OSError, ValueError)
+# A provider that closed an idle connection while a request was on its way says so within a round trip. What
+# ends later may have been worked on, and is not sent again here.
+_LOST_WITHIN_S: Final = 0.5
 
 
 class UpstreamResponse:
@@ -134,26 +143,29 @@ class UpstreamClient:
     ) -> UpstreamResponse:
         """Send a request and wait for the headers of its answer, whatever the status.
 
-        ``deadline_at`` is in the event loop's time.
+        ``deadline_at`` is in the event loop's time. A request that went out on a connection kept from an
+        earlier one, and found it closed, is sent once more on a new one: the provider closed it as
+        idle, so it has not read the request (RFC 9110, 9.2.2).
 
         Raises:
             UpstreamConnectError: no connection, or it ended before an answer.
             UpstreamTimeoutError: the connect or first-byte timeout, or the deadline, ran out.
             UpstreamProtocolError: what came is no HTTP answer.
         """
-        if self._session is None:
-            raise RuntimeError("The upstream client is not open.")
-        first_by = asyncio.get_running_loop().time() + timeouts.first_byte_s
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
+        first_by = began_at + timeouts.first_byte_s
+        use = _Use()
+        _use.set(use)
         try:
             async with asyncio.timeout_at(min(first_by, deadline_at)):
-                response = await self._session.request(
-                    request.method,
-                    _url(request.url),
-                    headers=request.headers,
-                    data=request.body or None,
-                    allow_redirects=False,
-                    timeout=_limits(timeouts.connect_s),
-                )
+                try:
+                    response = await self._request(request, timeouts)
+                except _LOST as error:
+                    if not use.was_kept or _has_begun(error) or loop.time() > use.taken_at + _LOST_WITHIN_S:
+                        raise
+                    use.only_new = True
+                    response = await self._request(request, timeouts)
         except aiohttp.ServerTimeoutError as error:
             raise translated(error) from error
         except TimeoutError:
@@ -162,6 +174,18 @@ class UpstreamClient:
         except _FAULTS as error:
             raise translated(error) from error
         return UpstreamResponse(response, timeouts, min(first_by, deadline_at), deadline_at)
+
+    async def _request(self, request: UpstreamRequest, timeouts: Timeouts) -> aiohttp.ClientResponse:
+        if self._session is None:
+            raise RuntimeError("The upstream client is not open.")
+        return await self._session.request(
+            request.method,
+            _url(request.url),
+            headers=request.headers,
+            data=request.body or None,
+            allow_redirects=False,
+            timeout=_limits(timeouts.connect_s),
+        )
 
     def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, _, where = address
@@ -194,20 +218,49 @@ _CONNECT_PROBLEMS: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = 
 )
 
 
-class _Connector(aiohttp.TCPConnector):
-    """Hands out no pooled connection that the provider has already closed.
+@dataclass(slots=True)
+class _Use:
+    """How one call uses connections: what it wants, and what it got."""
 
-    A request written to one would be lost, and could not be repeated safely: nobody knows whether
-    it was processed. An idle connection has nothing to read unless it was closed.
+    only_new: bool = False
+    was_kept: bool = False
+    taken_at: float = 0.0
+
+
+_use: ContextVar[_Use] = ContextVar("use of connections")
+_LOST: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
+
+
+def _has_begun(error: Exception) -> bool:
+    """Whether a part of the answer's head had come."""
+    return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Hands out no kept connection that the provider has already closed.
+
+    A request written to one would be lost. An idle connection has nothing to read unless it was closed.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._known: WeakSet[ResponseHandler] = WeakSet()
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
+        use = _use.get()
         while True:
+            use.was_kept = False
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
-            if protocol is None or not _is_stale(protocol):
+            use.was_kept = protocol in self._known
+            use.taken_at = self._loop.time()
+            if protocol is None or not use.was_kept:
+                if protocol is not None:
+                    self._known.add(protocol)
+                return connection
+            if not use.only_new and not _is_stale(protocol):
                 return connection
             connection.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import os
 import socket
 import struct
 from collections import deque
@@ -83,6 +84,7 @@ class Upstream:
         self.port = 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._idle: set[asyncio.StreamWriter] = set()
 
     @property
     def base_url(self) -> str:
@@ -108,9 +110,16 @@ class Upstream:
         """Close every open connection, idle ones too."""
         for writer in list(self._writers):
             # Now, not at the loop's next turn: the FIN is on its way when this returns.
-            with suppress(OSError):
-                writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+            handle = writer.get_extra_info("socket").fileno()
+            with suppress(OSError), socket.socket(fileno=os.dup(handle)) as copy:
+                copy.shutdown(socket.SHUT_RDWR)
             writer.close()
+
+    def close_idle(self) -> None:
+        """Close the connections that have answered and wait, as far as is known here, for a request."""
+        for writer in self._idle:
+            writer.close()
+        self._idle.clear()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -119,6 +128,7 @@ class Upstream:
         try:
             while (request := await _read_request(reader, number)) is not None:
                 self.requests.append(request)
+                self._idle.discard(writer)
                 script = self.scripts.popleft() if self.scripts else self.default
                 answer = asyncio.ensure_future(self._answer(script, request, writer))
                 # Watched by looking, not by reading: the next request may come while this answer ends.
@@ -129,10 +139,12 @@ class Upstream:
                         return
                 if not await answer:
                     break
+                self._idle.add(writer)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
             self._writers.discard(writer)
+            self._idle.discard(writer)
             writer.close()
 
     async def _answer(self, script: Script, request: Received, writer: asyncio.StreamWriter) -> bool:

@@ -2,20 +2,33 @@
 
 import asyncio
 import inspect
+import socket
+import ssl
+import struct
 import time
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxying.adapters.base import UpstreamRequest
 from proxying.client import UpstreamClient, translated
 from proxying.errors import UpstreamConnectError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
 from routing.types import Timeouts
-from tests.upstream import Upstream
+from tests.upstream import Script, Upstream
 
 pytestmark = pytest.mark.anyio
 BODY = b'{"model":"m"}'
 QUICK = Timeouts(connect_s=0.5, first_byte_s=0.3, idle_s=0.2, total_s=5)
+
+
+@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+def anyio_backend(request):
+    """Both event loops that the gateway runs on."""
+    return "asyncio", {"use_uvloop": request.param == "uvloop"}
 
 
 @pytest.fixture
@@ -75,6 +88,132 @@ async def test_pooled_connection_that_was_closed_is_not_used(client, upstream):
     up.close_connections()
     assert await (await send(client, up.base_url)).read(10) == b"ok"
     assert up.connections == 2
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_request_that_finds_its_kept_connection_closed_goes_out_again(client, upstream, reset):
+    """The provider closes while the request is on its way: no poll before it can see that."""
+    up = await upstream(body=b"ok")
+    await (await send(client, up.base_url)).read(10)
+    up.script(Script(drop=True, reset=reset))
+    assert await (await send(client, up.base_url)).read(10) == b"ok"
+    assert [(r.connection, r.body) for r in up.requests] == [(1, BODY), (1, BODY), (2, BODY)]
+
+
+async def test_request_is_repeated_once_and_only_after_a_kept_connection(client, upstream):
+    up = await upstream(drop=True)
+    with pytest.raises(UpstreamConnectError):
+        await send(client, up.base_url)
+    assert len(up.requests) == 1
+    up.script(Script(body=b"ok"))
+    await (await send(client, up.base_url)).read(10)
+    with pytest.raises(UpstreamConnectError):
+        await send(client, up.base_url)
+    assert [r.connection for r in up.requests] == [1, 2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        ({"drop": True, "delay_s": 0.6}, UpstreamConnectError),
+        ({"raw": b"HTTP/1.1 200 OK\r\ncontent-le"}, UpstreamConnectError),
+    ],
+)
+async def test_request_that_may_have_been_worked_on_is_not_repeated(client, upstream, script, kind):
+    up = await upstream(body=b"ok")
+    await (await send(client, up.base_url)).read(10)
+    up.script(Script(**script))
+    with pytest.raises(kind):
+        await send(client, up.base_url, Timeouts())
+    assert len(up.requests) == 2
+
+
+async def test_provider_that_closes_idle_connections_at_once_loses_nothing(client, upstream):
+    up = await upstream(body=b"ok")
+
+    async def ask(number):
+        for _ in range(25):
+            assert await (await send(client, up.base_url, Timeouts())).read(10) == b"ok"
+            await asyncio.sleep(number / 5000)
+
+    async def close_all():
+        while True:
+            await asyncio.sleep(0.002)
+            up.close_idle()
+
+    closing = asyncio.create_task(close_all())
+    await asyncio.gather(*map(ask, range(8)))
+    closing.cancel()
+    assert up.connections > 20
+
+
+async def test_content_before_a_cut_survives_a_reader_that_pauses(client, upstream):
+    """T53: more than aiohttp's buffer holds, unread while the connection breaks."""
+    sent = bytes(range(256)) * 2048  # 512 KiB: the transport is paused
+    up = await upstream(body=sent + b"more", cut_after_bytes=len(sent))
+    response = await send(client, up.base_url, Timeouts())
+    await asyncio.sleep(0.1)
+    got, kind = await drain(response)
+    assert (len(got), got == sent, kind) == (len(sent), True, UpstreamProtocolError)
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """A server's certificate that nobody has signed but itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    (tmp_path / "tls.pem").write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "tls.pem")
+    return context
+
+
+async def test_certificate_that_nobody_vouches_for_is_named(client, certificate):
+    async def serve(reader, writer):
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=certificate)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(UpstreamConnectError, match="TLS failed"):
+        await send(client, f"https://localhost:{port}/v1")
+    server.close()
+
+
+@pytest.mark.parametrize("answer", [None, b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+async def test_tls_handshake_that_breaks_off_is_a_connect_error(client, answer):
+    """None: a reset; nothing: closed; else a server that speaks no TLS."""
+
+    async def serve(reader, writer):
+        await reader.read(100)
+        if answer is None:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+        else:
+            writer.write(answer)
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    with pytest.raises(UpstreamConnectError) as caught:
+        await send(client, f"https://localhost:{port}/v1")
+    assert ("TLS failed" in caught.value.message) is (answer not in {None, b""})
+    server.close()
 
 
 @pytest.mark.parametrize("reset", [False, True])
