@@ -126,6 +126,14 @@ class Deployed:
         assert self.process is not None
         return await asyncio.to_thread(self.process.wait, within_s)
 
+    def memory_bytes(self) -> int:
+        """What the workers hold of the machine's memory."""
+        assert self.process is not None
+        master = self.process.pid
+        workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
+        pages = (int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in workers)
+        return sum(pages) * os.sysconf("SC_PAGESIZE")
+
     def rows(self) -> list[tuple[Any, ...]]:
         """Status and outcome of each request record, oldest first."""
         import sqlite3
@@ -179,10 +187,13 @@ class Wire:
     async def __aexit__(self, *_: object) -> None:
         self.writer.transport.abort()
 
-    def ask(self, body: dict[str, Any] | None = None, path: str = "/v1/chat/completions") -> None:
+    def ask(
+        self, body: dict[str, Any] | None = None, path: str = "/v1/chat/completions", method: str = ""
+    ) -> None:
         """Send a request: a POST when there is a body."""
         raw = b"" if body is None else json.dumps(body).encode()
-        head = f"{'GET' if body is None else 'POST'} {path} HTTP/1.1\r\nhost: gateway\r\n"
+        method = method or ("GET" if body is None else "POST")
+        head = f"{method} {path} HTTP/1.1\r\nhost: localhost\r\n"
         head += f"authorization: Bearer {self.gateway.key}\r\ncontent-length: {len(raw)}\r\n\r\n"
         self.writer.write(head.encode() + raw)
 
@@ -197,6 +208,16 @@ class Wire:
         """The next answer, its length known."""
         status, headers = await self.head()
         return status, headers, await self.reader.readexactly(int(headers["content-length"]))
+
+    async def rest_of_chunks(self, within_s: float) -> bytes:
+        """The body of an answer sent in chunks, its head not read yet."""
+        async with asyncio.timeout(within_s):
+            await self.head()
+            pieces = []
+            while size := int(await self.reader.readline(), 16):
+                pieces.append(await self.reader.readexactly(size))
+                await self.reader.readexactly(2)
+            return b"".join(pieces)
 
     async def rest(self, within_s: float = 10.0) -> bytes:
         """Everything until the gateway closes."""

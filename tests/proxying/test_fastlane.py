@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from proxying.doors import django_view
 from proxying.fastlane import FastLane
 from proxying.http import Answer
 
@@ -88,12 +87,62 @@ async def test_client_that_leaves_cancels_the_view(streamed):
     await asyncio.wait_for(closed.wait(), 1)
 
 
-async def test_django_view_takes_large_bodies(async_rf):
-    """A body over DATA_UPLOAD_MAX_MEMORY_SIZE reaches the view."""
+async def test_client_that_leaves_cancels_a_view_without_a_body():
+    """T33: a GET too, whose view reads nothing."""
+    leave, cancelled = asyncio.Event(), asyncio.Event()
 
-    async def size(request):
-        return Answer(201, [(b"x-a", b"b")], b"%d" % len(await request.read_body(4_000_000)))
+    async def view(request):
+        leave.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
 
-    request = async_rf.post("/v1/x", b"x" * 3_000_000, content_type="application/json")
-    response = await django_view({"POST": size})(request)
-    assert (response.status_code, response["x-a"], response.content) == (201, "b", b"3000000")
+    assert await asyncio.wait_for(run({"/v1/x": {"GET": view}}, "/v1/x", "GET", leave=leave), 1) == []
+    assert cancelled.is_set()
+
+
+async def test_client_that_leaves_an_unread_body_ends_the_stream():
+    leave, closed = asyncio.Event(), asyncio.Event()
+
+    async def pieces():
+        try:
+            leave.set()
+            yield b"first"
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    async def view(request):
+        return Answer(stream=pieces())
+
+    sent = await asyncio.wait_for(run({"/v1/x": {"POST": view}}, "/v1/x", body=b"unread", leave=leave), 1)
+    assert [event.get("body") for event in sent] == [None, b"first"]
+    assert closed.is_set()
+
+
+async def test_server_that_cancels_is_not_mistaken_for_the_client():
+    async def view(request):
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(run({"/v1/x": {"GET": view}}, "/v1/x", "GET"))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_lane_hands_other_paths_on_and_answers_head_without_a_body():
+    async def rest(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"page"})
+
+    sent = []
+
+    async def send(event):
+        sent.append(event)
+
+    for method in ("GET", "HEAD"):
+        scope = {"type": "http", "method": method, "path": "/", "headers": [], "query_string": b""}
+        await FastLane({}, rest)(scope, None, send)
+    assert [event.get("body") for event in sent] == [None, b"page", None, b""]
