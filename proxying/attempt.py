@@ -134,6 +134,7 @@ class Call:
         parsed = self.adapter.parse_response(response.status, response.headers, raw, body)
         await response.close()
         self._succeeded(parsed.usage)
+        self.up.health.completed(self.candidate.provider, self.candidate.model)
         self._leave()
         return Answer(200, [(b"content-type", parsed.content_type)], parsed.body)
 
@@ -219,6 +220,7 @@ class Call:
                         break
                 is_clean = True
                 exchange.outcome = "ok"
+                self.up.health.completed(self.candidate.provider, self.candidate.model)
             except UpstreamError as error:
                 event = self._broke(error, dialect)
                 yield error.partial + event
@@ -235,11 +237,11 @@ class Call:
         """The provider failed in the middle of a stream: the event that tells the client."""
         scrub_error(error, self.provider.api_key, self.provider.base_url)
         self.attempt.error = attempt_error(error)
-        self._report(error)
+        self._report(error, after_content=True)
         self.exchange.failed(error, "cut")
         return render_event(error, dialect, self.exchange.request_id)
 
-    def _report(self, error: UpstreamError) -> None:
+    def _report(self, error: UpstreamError, *, after_content: bool = False) -> None:
         """What the failure says of the provider; a client's own 4xx says nothing."""
         health, provider, model = self.up.health, self.candidate.provider, self.candidate.model
         failure, cause = failure_of(error), self.attempt.error
@@ -248,7 +250,7 @@ class Call:
         elif failure.status == 429:
             health.rate_limited(provider, model, error.retry_after_s)
         elif failure.status is None or failure.status >= 500 or failure.status in {402, 403}:
-            health.failure(provider, model, cause)
+            health.failure(provider, model, cause, after_content=after_content)
         else:
             health.release_trial(provider, model)
 

@@ -116,7 +116,7 @@ class NoCandidateError(GatewayError):
         self.status = refusal.status
         self.type = refusal.type
         self.retry_after_s = refusal.retry_after_s
-        self.permanent = refusal.status < 500
+        self.permanent = refusal.status < 500 and refusal.status not in TRANSIENT_STATUSES
 
 
 class ProviderBusyError(GatewayError):
@@ -126,6 +126,7 @@ class ProviderBusyError(GatewayError):
     type = "rate_limit_error"
     code = "provider_busy"
     permanent = False
+    retry_after_s = 1.0
 
 
 class ClientGoneError(GatewayError):

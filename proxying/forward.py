@@ -133,11 +133,15 @@ class _Loop:
                     answer = await call.whole(request, self.body, self.deadline)
         except TimeoutError as error:
             raise UpstreamTimeoutError("The provider did not answer in time.") from error
-        self._served(call.candidate)
+        await self._served(call.candidate)
         return answer
 
-    def _served(self, candidate: Candidate) -> None:
-        """T34: the pin goes to the candidate that served, when it is not there already."""
+    async def _served(self, candidate: Candidate) -> None:
+        """T34: the pin goes to the candidate that served, when it is not there already.
+
+        A whole answer waits for it: the session's next request may come to another worker as soon as the
+        client has the answer. A stream's client is busy reading.
+        """
         exchange, decision = self.exchange, self.exchange.decision
         exchange.served = candidate
         if decision is None or decision.pin_key is None:
@@ -147,7 +151,11 @@ class _Loop:
                 return
             exchange.affinity = Affinity.REPIN
         ttl_s = decision.policy.session_affinity_ttl_s
-        self.up.spawn(self.up.state.write_pin(decision.pin_key, candidate.selector, ttl_s))
+        write = self.up.state.write_pin(decision.pin_key, candidate.selector, ttl_s)
+        if self.body.wants_stream:
+            self.up.spawn(write)
+        else:
+            await write
 
     def _exhausted(self) -> GatewayError:
         made = len(self.exchange.attempts)

@@ -57,6 +57,7 @@ class LiveHealth:
         self._in_flight: dict[str, int] = {}
         self._limits: dict[str, int] = {}
         self._busy: set[str] = set()
+        self._cuts: dict[Key, int] = {}
         self._succeeded_at: dict[str, float] = {}
         self._shown_success: dict[str, float] = {}
         self._outbox: dict[Key, None] = {}
@@ -95,6 +96,10 @@ class LiveHealth:
         """Calls under way per provider, in this process."""
         return dict(self._in_flight)
 
+    def size(self) -> int:
+        """Circuits that are remembered: at most one per provider and per model of the table."""
+        return len(self._circuits)
+
     # Outcomes.
 
     def success(self, provider: str, model: str) -> None:
@@ -107,10 +112,24 @@ class LiveHealth:
                 self._store(key, health.after_success(circuit, now))
                 self._drop_lease(key)
 
-    def failure(self, provider: str, model: str, cause: str) -> None:
-        """An upstream call failed by the provider's fault (5xx or transport)."""
-        key = (provider, model)
-        circuit = health.after_failure(self._circuit(key), self._clock(), rules=self._rules, cause=cause)
+    def completed(self, provider: str, model: str) -> None:
+        """An answer came to its end: what was cut before it is no longer in a row."""
+        if self._cuts:
+            self._cuts.pop((provider, model), None)
+
+    def failure(self, provider: str, model: str, cause: str, *, after_content: bool = False) -> None:
+        """An upstream call failed by the provider's fault (5xx or transport).
+
+        ``after_content``: a stream that had been counted as a success broke. Such cuts are counted by
+        themselves, as each stream's first content forgets the failures before it: as many in a row as
+        failures open a circuit, without an answer that came to its end, open it too.
+        """
+        key, rules = (provider, model), self._rules
+        if after_content and self._is_known(key):
+            self._cuts[key] = self._cuts.get(key, 0) + 1
+            if self._cuts[key] >= rules.failures:
+                rules = replace(rules, failures=1)
+        circuit = health.after_failure(self._circuit(key), self._clock(), rules=rules, cause=cause)
         self._store(key, circuit)
         self._drop_lease(key)
         self.release_trial(provider, None)
@@ -345,6 +364,8 @@ class LiveHealth:
         for counted in (self._succeeded_at, self._shown_success):
             for provider in [name for name in counted if not self._is_known((name, None))]:
                 del counted[provider]
+        for key in [key for key in self._cuts if not self._is_known(key)]:
+            del self._cuts[key]
 
 
 def _keys_of(table: RoutingTable) -> frozenset[Key]:

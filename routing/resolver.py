@@ -30,6 +30,8 @@ from routing.types import (
 
 _REMEMBERED_PLANS: Final = 5_000
 _REMEMBERED_LISTINGS: Final = 100
+# A name that is longer is looked up anew each time: names are the clients', and memory is not.
+_LONGEST_REMEMBERED: Final = 512
 
 # What a plan depends on besides the table, the health and the time: the name, the ``provider`` field, the
 # endpoint, and the patterns of the caller's key.
@@ -139,6 +141,10 @@ class Resolver:
                 ticket = None
         return decide(made, decision_id=new_id(), pin=pin, ticket=ticket, now=now)
 
+    def size(self) -> int:
+        """Plans that are remembered, at most 5,000."""
+        return len(self._plans)
+
     def plan(self, request: RouteRequest) -> Plan:
         """Everything about the request's decision but its pin and ticket."""
         return self._plan(request, self._clock())
@@ -197,6 +203,8 @@ class Resolver:
         made = self._plans.get(key)
         if made is None or now >= made.valid_until:
             made = plan(table, view, request, now=now, expose_exact=self._expose_exact)
+            if len(request.model) + len(request.provider or "") > _LONGEST_REMEMBERED:
+                return bind(made, request)
             self._plans[key] = made
             if len(self._plans) > _REMEMBERED_PLANS:
                 self._plans.popitem(last=False)

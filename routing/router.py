@@ -44,6 +44,8 @@ __all__ = [
 
 _NO_POLICY: Final = PoolPolicy()
 _NO_INFO: Final = ModelInfo()
+# A call that ends makes room; how soon is unknown.
+_BUSY_RETRY_S: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,8 @@ def decide(
 
 def _refused(made: Plan, decision_id: str, now: float | None) -> Decision:
     refusal, evaluation = made.refusal, made.evaluation
-    if now is not None and refusal is not None and refusal.retry_after_s is not None and evaluation:
+    recovers = evaluation is not None and evaluation.recovers_at is not None
+    if now is not None and refusal is not None and recovers and evaluation:
         refusal = replace(refusal, retry_after_s=_wait(evaluation, now))
     return Decision(
         decision_id=decision_id,
@@ -261,7 +264,9 @@ def _unavailable(name: str, evaluation: Evaluation, allowed: list[set[Reason]], 
     passing = [codes for codes in allowed if not codes & permanent]
     if passing and all(codes == {Reason.PROVIDER_BUSY} for codes in passing):
         message = f"Every provider of the model {name!r} is at its limit of requests in flight."
-        return Refusal(429, "rate_limit_error", "provider_busy", message, "model")
+        return Refusal(
+            429, "rate_limit_error", "provider_busy", message, "model", retry_after_s=_BUSY_RETRY_S
+        )
     why = ", ".join(f"{state.candidate.selector}: {state.status.value}" for state in evaluation.states)
     message = f"No candidate of the model {name!r} can be used now ({why or 'it has none'})."
     return Refusal(

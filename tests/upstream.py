@@ -239,7 +239,10 @@ def _break(writer: asyncio.StreamWriter, *, reset: bool) -> bool:
 
 
 async def _read_request(reader: asyncio.StreamReader, connection: int) -> Received | None:
-    head = await reader.readuntil(b"\r\n\r\n")
+    begin = await reader.readexactly(1)
+    if begin == b"\x16":
+        raise ConnectionResetError("TLS, which nobody speaks here")
+    head = begin + await reader.readuntil(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     method, path, _ = first.split(" ", 2)
     headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in lines) if k}

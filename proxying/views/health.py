@@ -20,13 +20,20 @@ async def health(request: GatewayRequest) -> Answer:
 async def ready(request: GatewayRequest) -> Answer:
     """Readiness: a table is loaded and the worker is not draining.
 
-    A database or cache that is away is shown but does not make it unready: it serves without them.
+    A database or cache that is away is shown as ``degraded`` but does not make it unready: it serves without.
     """
     runtime = current()
-    status = "draining" if runtime.draining else "ready" if runtime.is_loaded else "loading"
+    components = _components(runtime)
+    status = "ready"
+    if runtime.draining:
+        status = "draining"
+    elif not runtime.is_loaded:
+        status = "loading"
+    elif any(part["status"] == "failing" for part in components.values()):
+        status = "degraded"
     return _json(
-        200 if status == "ready" else 503,
-        {"status": status, "revision": runtime.table().revision, "components": _components(runtime)},
+        200 if status in {"ready", "degraded"} else 503,
+        {"status": status, "revision": runtime.table().revision, "components": components},
     )
 
 

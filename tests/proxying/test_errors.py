@@ -57,7 +57,7 @@ FINAL = (b"x-should-retry", b"false")
         (
             errors.ProviderBusyError("Busy."),
             429,
-            [JSON],
+            [JSON, (b"retry-after", b"1")],
             {"message": "Busy.", "type": "rate_limit_error", "param": None, "code": "provider_busy"},
         ),
         (
