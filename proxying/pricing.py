@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-import genai_prices
-
 # Our kinds by the names of the price list. What is not here (local servers) has no known price.
 _SELLERS: Final = {
     "anthropic": "anthropic",
@@ -34,6 +32,9 @@ def cost_microusd(
     seller = _SELLERS.get(kind)
     if seller is None or prompt_tokens is None:
         return None
+    # 30 MB that a worker does without until it meets the first model with a price.
+    import genai_prices  # noqa: PLC0415
+
     usage = genai_prices.Usage(
         input_tokens=prompt_tokens,
         output_tokens=completion_tokens or 0,
