@@ -10,18 +10,17 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from queue import SimpleQueue
-from typing import Any, Final
+from typing import Final
 
 from django.conf import settings
 from django.db import Error as DatabaseFailure
 from django.db import connection, connections, transaction
 
 from routing import assembly, credentials
+from routing.job_thread import JobThread
 from routing.models import (
     Alias,
     ClientKey,
@@ -206,39 +205,6 @@ def _consistent_read() -> Iterator[None]:
             yield
 
 
-class _ReaderThread:
-    """One daemon thread with its own database connection, which nobody has to wait for at shutdown."""
-
-    def __init__(self) -> None:
-        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self.ended: Future[None] = Future()
-        threading.Thread(target=self._work, name="routing-watcher", daemon=True).start()
-
-    def submit(self, job: Callable[[], bool]) -> Future[bool]:
-        future: Future[bool] = Future()
-        self._jobs.put((future, job))
-        return future
-
-    def stop(self) -> None:
-        """Let the thread close its connection and end, once the job in hand is done."""
-        self._jobs.put(None)
-
-    def _work(self) -> None:
-        try:
-            while (item := self._jobs.get()) is not None:
-                future, job = item
-                if not future.set_running_or_notify_cancel():
-                    continue
-                try:
-                    future.set_result(job())
-                except Exception as error:  # noqa: BLE001 - handed to whoever waits for the future
-                    future.set_exception(error)
-        finally:
-            connections.close_all()
-            if self.ended.set_running_or_notify_cancel():
-                self.ended.set_result(None)
-
-
 class Watcher:
     """Follows the configuration: polls the head row and reloads when it moved.
 
@@ -265,19 +231,15 @@ class Watcher:
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        reader = _ReaderThread()
+        reader = JobThread("routing-watcher")
         try:
             while True:
                 await self._poll(reader)
                 await asyncio.sleep(self.interval_s)
         finally:
-            reader.stop()
-            # The thread ends by itself; waiting a little means that a clean stop leaves nothing behind.
-            ended = asyncio.wrap_future(reader.ended)
-            await asyncio.wait([ended], timeout=self.timeout_s)
-            ended.cancel()
+            await reader.stop(self.timeout_s)
 
-    async def _poll(self, reader: _ReaderThread) -> None:
+    async def _poll(self, reader: JobThread) -> None:
         poll = asyncio.wrap_future(reader.submit(_guarded_refresh))
         try:
             done, _ = await asyncio.wait([poll], timeout=self.timeout_s)
