@@ -20,6 +20,7 @@ from proxying.metrics import Metrics
 from proxying.outcome import Exchange
 from proxying.records import Recorder
 from routing import health, live, snapshot
+from routing.background import Background
 from routing.health_exchange import HealthExchange
 from routing.live_health import LiveHealth
 from routing.policies import RetryBudget
@@ -47,7 +48,7 @@ class OpenClient(Client, Protocol):
 class Runtime:
     """The data plane of one process. Views find it with ``current()``.
 
-    With ``table`` of its own (tests) nothing is read from the database and nothing is watched.
+    With ``table`` of its own (tests) nothing is read from the database, watched or done in the background.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Runtime:
         self.resolver = Resolver(
             self.table, self.state, self.health, expose_exact=settings.GATEWAY_EXPOSE_EXACT_MODELS
         )
+        self._background = Background(self.health) if table is None else None
         self.metrics = Metrics(shared_dir=settings.PROMETHEUS_MULTIPROC_DIR)
         self.health.on_transition.append(self.metrics.transition)
         self.recorder = recorder or Recorder()
@@ -116,6 +118,8 @@ class Runtime:
         await self.recorder.open()
         self._ticker = asyncio.create_task(self._tick(), name="gauges")
         live.register(self.resolver)
+        if self._background is not None:
+            await self._background.start()
         _current.append(self)
 
     async def close(self) -> None:
@@ -137,6 +141,8 @@ class Runtime:
         ]
         if self._watcher is not None:
             parts.append(self._watcher.stop)
+        if self._background is not None:
+            parts.insert(0, self._background.stop)
         for part in parts:
             try:
                 await part()

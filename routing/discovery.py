@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
+from zlib import crc32
 
 import orjson
 
@@ -53,6 +54,17 @@ def why_not_asked(provider: Provider, mode: InventoryMode, now: float) -> str:
     if provider.credential_error:
         return f"It has no usable credential: {provider.credential_error}"
     return ""
+
+
+def due_at(name: str, probed_at: float | None, interval_s: float) -> float:
+    """When a provider is to be asked again: the interval, give or take a tenth so that not all come at once.
+
+    Never asked before, or its address or credential changed since: at once.
+    """
+    if probed_at is None:
+        return 0.0
+    spread = crc32(f"{name} {probed_at:.3f}".encode()) / 2**32
+    return probed_at + interval_s * (0.9 + 0.2 * spread)
 
 
 def without_asking(provider: Provider) -> ProbeResult | None:

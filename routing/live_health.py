@@ -19,8 +19,9 @@ from typing import Final
 from routing import health
 from routing.health import CLOSED, Phase, Rules
 from routing.health_exchange import HealthExchange, News
+from routing.health_log import log_transition
 from routing.store_guard import StoreUnavailableError
-from routing.transitions import Key, Transition, describe, standing
+from routing.transitions import DiscoveryWatch, Key, Transition, describe, standing
 from routing.types import Circuit, HealthView, RoutingTable
 
 _REMEMBERED_TRANSITIONS: Final = 500
@@ -69,6 +70,7 @@ class LiveHealth:
         self._task: asyncio.Task[None] | None = None
         self._known: frozenset[Key] = frozenset()
         self._known_of: RoutingTable | None = None
+        self._discovery = DiscoveryWatch()
         self.transitions: deque[Transition] = deque(maxlen=_REMEMBERED_TRANSITIONS)
         self.on_transition: list[Callable[[Transition], None]] = []
 
@@ -99,6 +101,11 @@ class LiveHealth:
     def size(self) -> int:
         """Circuits that are remembered: at most one per provider and per model of the table."""
         return len(self._circuits)
+
+    def served_since(self, provider: str, at: float) -> bool:
+        """Whether a live call of the provider is known to have succeeded since ``at``."""
+        served_at = max(self._succeeded_at.get(provider, 0.0), self._shown_success.get(provider, 0.0))
+        return served_at >= at > 0.0
 
     # Outcomes.
 
@@ -261,8 +268,12 @@ class LiveHealth:
     def _record(self, key: Key, old: Circuit, new: Circuit, *, remote: bool) -> None:
         what, until = describe(key, old, new)
         at = self._clock()
-        transition = Transition(at, key[0], key[1], what, new.cause or old.cause, until, remote)
+        self._announce(Transition(at, key[0], key[1], what, new.cause or old.cause, until, remote))
+
+    def _announce(self, transition: Transition) -> None:
         self.transitions.append(transition)
+        if not transition.remote:
+            log_transition(transition)
         for callback in self.on_transition:
             callback(transition)
 
@@ -315,6 +326,8 @@ class LiveHealth:
     async def sync(self) -> None:
         """Tell the others what changed here, hear what changed there, forget what is over."""
         self._forget()
+        for transition in self._discovery.changes(self._table(), self.view(), self._clock()):
+            self._announce(transition)
         try:
             await self._tell_all()
             for item in await self._exchange.pull():

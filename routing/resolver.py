@@ -122,6 +122,11 @@ class Resolver:
         made = plan(table, view, request, now=now, expose_exact=self._expose_exact)
         return made, await self._peek(made, now), Survey(table, view, now, ())
 
+    @property
+    def live_health(self) -> LiveHealth:
+        """The health that decisions are made with."""
+        return self._health
+
     async def health_report(self) -> HealthReport:
         """What this process knows of its providers, for people."""
         return HealthReport(

@@ -65,6 +65,7 @@ def put_provider(writing: Writing, name: str, values: Values) -> Provider:
     """Lay values over the provider, inside a write."""
     row = Provider.objects.filter(name=name).first() or Provider(name=name)
     target = _target(row)
+    before = _identity(row)
     plain = {
         key: value for key, value in values.items() if key not in {"credential", "enabled", "switch_reason"}
     }
@@ -79,6 +80,8 @@ def put_provider(writing: Writing, name: str, values: Values) -> Provider:
             param="credential",
             code="credential_required",
         )
+    if _identity(row) != before:
+        row.probed_at = None  # what is known is of another account: the next round asks anew
     save(row, exclude=["base_url"])
     return row
 
@@ -194,6 +197,11 @@ def _set_credential(writing: Writing, row: Provider, text: str) -> None:
 
 def _has_credential(row: Provider) -> bool:
     return bool(row.credential_ref or row.credential_encrypted)
+
+
+def _identity(row: Provider) -> tuple[Any, ...]:
+    """What model discovery depends on."""
+    return (row.kind, row.base_url, row.options, row.credential_ref, row.credential_encrypted)
 
 
 def _url(row: Provider) -> str:

@@ -11,7 +11,18 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.postgres
-@pytest.mark.parametrize("name", ["test_services.py", "test_snapshot.py", "test_admin.py", "test_queries.py"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "test_services.py",
+        "test_snapshot.py",
+        "test_admin.py",
+        "test_queries.py",
+        "test_leases.py",
+        "test_background.py",
+        "test_probes.py",
+    ],
+)
 def test_storage_behaves_the_same_on_postgresql(name):
     """Locks, consistent reads and constraints: the same tests, in a process of their own."""
     environment = {
