@@ -47,7 +47,7 @@ class AdminTokenAuthentication(BaseAuthentication):
         Raises:
             AuthenticationFailed: unknown, disabled or expired, or a client key.
         """
-        header: str = request.META.get("HTTP_AUTHORIZATION", "")
+        header: str = request.headers.get("authorization", "")
         scheme, _, secret = header.partition(" ")
         if scheme.lower() != "bearer":
             return None
