@@ -2,11 +2,14 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 urlpatterns = [
     path("admin/", include("proxying.api.urls")),
     path("admin/", include("routing.api.urls")),
     path("admin/", admin.site.urls),
+    path("dashboard/", include("dashboard.urls")),
+    path("", RedirectView.as_view(pattern_name="dashboard:pools", query_string=False)),
     path("", include("proxying.urls")),
 ]
 

@@ -208,7 +208,7 @@ class ModelPoolAdmin(ServiceAdmin):
         """What comes first by configuration and discovery; live failures are on the dashboard."""
         table = snapshot.load()
         if row.canonical_model not in table.pools:
-            return "–"  # noqa: RUF001 - unknown is a dash everywhere
+            return "–"
         made = plan(table, NO_HEALTH, RouteRequest(row.canonical_model), now=time.time())
         first = decide(made, decision_id="", ticket=0).effective_candidate
         return first.selector if first else "none: every candidate is blocked"
@@ -219,7 +219,7 @@ class ModelPoolAdmin(ServiceAdmin):
         table = snapshot.load()
         pool = table.pools.get(row.canonical_model)
         if pool is None:
-            return "–"  # noqa: RUF001
+            return "–"
         states = evaluate(pool, table, NO_HEALTH, now=time.time()).states
         lines = [
             (state.candidate.selector, " ".join(note.message for note in state.reasons))

@@ -1,0 +1,68 @@
+"""Who sees the pages and who may switch; strangers are sent to the login, others are told what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils.cache import patch_vary_headers
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from routing.api.permissions import Right, has_right
+from routing.services import Actor
+
+View = Callable[..., HttpResponse]
+READ_ONLY = "Your account may look and not switch: it lacks “Can change pool candidate”."
+
+
+def page(*methods: str, right: Right = Right.VIEW) -> Callable[[View], View]:
+    """Guard a view: the methods it takes, and the right that all of them need."""
+
+    def guard(view: View) -> View:
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            refused = refusal(request, right)
+            if refused is not None:
+                return refused
+            response = view(request, *args, **kwargs)
+            patch_vary_headers(response, ["HX-Request", "Cookie"])
+            return response
+
+        return never_cache(require_http_methods(methods or ("GET", "HEAD"))(guarded))
+
+    return guard
+
+
+def refusal(request: HttpRequest, right: Right) -> HttpResponse | None:
+    """The login page for strangers, a page that says no for others, None for those who have the right."""
+    if has_right(request.user, right):
+        return None
+    if not request.user.is_authenticated:
+        response = redirect_to_login(request.get_full_path())
+        if is_part(request):
+            # A part of a page cannot become a login form: the page itself goes there.
+            return HttpResponse(status=401, headers={"HX-Redirect": response["Location"]})
+        return response
+    context = {"page": "", "missing": READ_ONLY if has_right(request.user, Right.VIEW) else ""}
+    return TemplateResponse(request, "dashboard/refused.html", context, status=403)
+
+
+def is_part(request: HttpRequest) -> bool:
+    """Whether a script asks for a part of the page it already shows."""
+    return request.headers.get("HX-Request") == "true" and "HX-History-Restore-Request" not in request.headers
+
+
+def actor(request: HttpRequest) -> Actor:
+    """Who is logged in, for the services."""
+    return Actor(request.user.get_username())
+
+
+def common(request: HttpRequest, name: str) -> dict[str, Any]:
+    """What every page's template needs: which page it is, and whether its controls work."""
+    may = has_right(request.user, Right.OPERATE)
+    return {"page": name, "may_operate": may, "why_not": "" if may else READ_ONLY}

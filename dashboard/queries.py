@@ -1,0 +1,75 @@
+"""Named reads of the pages, over the live routing and the tables. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from dashboard.feed import Line, lines
+from routing import live
+from routing.document import from_json
+from routing.models import Provider, RoutingRevision
+from routing.queries import credential_text, revisions
+from routing.resolver import Resolver, Survey
+
+PAGE_SIZE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class PoolChange:
+    """A revision with the lines that are about one pool."""
+
+    revision: RoutingRevision
+    lines: tuple[Line, ...]
+
+
+def survey() -> Survey:
+    """Every pool as the live routing sees it; from the database and the shared cache where nothing serves."""
+    return live.ask(Resolver.survey)
+
+
+def changes(*, before: int | None = None, touching: str = "", size: int = PAGE_SIZE) -> list[RoutingRevision]:
+    """Revisions, newest first, from below ``before``; one more than ``size`` when there are more.
+
+    ``touching`` is text that a revision's summary must have.
+    """
+    rows = revisions()
+    if before is not None:
+        rows = rows.filter(number__lt=before)
+    if touching:
+        rows = rows.filter(summary__icontains=touching)
+    return list(rows[: size + 1])
+
+
+def changes_of_pool(canonical_model: str, *, looked_at: int = 300, size: int = 8) -> list[PoolChange]:
+    """What changed the pool, one of its candidates, among the last revisions."""
+    name = quote(canonical_model, safe="")
+    own, inside = f"pool/{name}", f"candidate/{name}/"
+    found = []
+    for row in revisions()[:looked_at]:
+        touched = [
+            change
+            for change in from_json(row.changes)
+            if change.object == own or change.object.startswith(inside)
+        ]
+        if touched:
+            found.append(PoolChange(row, lines(touched)))
+        if len(found) == size:
+            break
+    return found
+
+
+def undone(rows: Sequence[RoutingRevision]) -> dict[int, int]:
+    """Which of the revisions were undone, and by which later one."""
+    numbers = [row.number for row in rows]
+    found = RoutingRevision.objects.filter(reverts__in=numbers).order_by("number")
+    return {reverts: number for reverts, number in found.values_list("reverts", "number") if reverts}
+
+
+def credentials() -> dict[str, tuple[int, str]]:
+    """Per provider its row's id, and its credential as people may see it: a reference, a hint, nothing."""
+    rows = Provider.objects.values_list(
+        "name", "pk", "credential_ref", "credential_encrypted", "credential_hint"
+    )
+    return {name: (pk, credential_text(ref, stored, hint)) for name, pk, ref, stored, hint in rows}

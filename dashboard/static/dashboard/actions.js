@@ -1,0 +1,101 @@
+// Dialogs, inline questions, notes with their undo, and what to say when the network fails.
+"use strict";
+(() => {
+  const dialog = document.getElementById("dialog");
+  const toasts = document.getElementById("toasts");
+
+  function note(text) {
+    const box = document.createElement("div");
+    box.className = "toast failed";
+    box.setAttribute("role", "alert");
+    box.innerHTML = '<svg class="i" aria-hidden="true"><use href="#i-bad"></use></svg><div><p></p></div>' +
+      '<button class="tool" type="button" data-dismiss><svg class="i" aria-hidden="true"><use href="#i-close"></use></svg><span class="sr">Dismiss</span></button>';
+    box.querySelector("p").textContent = text;
+    toasts.append(box);
+    fade(box, 15);
+  }
+
+  function fade(box, seconds) {
+    let left = seconds;
+    const timer = setInterval(() => {
+      if (!box.isConnected) { clearInterval(timer); return; }
+      if (!box.matches(":hover, :focus-within")) left -= 1;
+      if (left <= 0) { clearInterval(timer); box.remove(); }
+    }, 1000);
+  }
+
+  function guard(root) {
+    const typed = root.querySelector("[data-phrase]");
+    if (!typed) return;
+    const button = root.querySelector("button[type=submit]");
+    const check = () => { button.disabled = typed.value.trim() !== typed.dataset.phrase; };
+    typed.addEventListener("input", check);
+    check();
+  }
+
+  function cancel(link) {
+    if (dialog.contains(link)) { dialog.close(); return true; }
+    const slot = link.closest(".slot");
+    if (!slot) return false;
+    const button = slot.parentElement.querySelector(".switch");
+    slot.replaceChildren();
+    button?.focus();
+    return true;
+  }
+
+  document.body.addEventListener("htmx:afterSwap", (event) => {
+    const target = event.detail.target;
+    if (target === dialog) {
+      if (!dialog.open) dialog.showModal();
+      guard(dialog);
+      (dialog.querySelector("[aria-invalid=true], [autofocus]") ?? dialog.querySelector(".button"))?.focus();
+    } else if (target.classList.contains("slot")) {
+      guard(target);
+      target.querySelector("[autofocus]")?.focus();
+      target.scrollIntoView({ block: "nearest" });
+    }
+    for (const box of toasts.querySelectorAll("[data-toast]:not([data-fading])")) {
+      box.dataset.fading = "";
+      fade(box, Number(box.dataset.seconds));
+    }
+  });
+
+  document.body.addEventListener("sluice:changed", () => {
+    if (dialog.open) dialog.close();
+    for (const slot of document.querySelectorAll(".slot")) slot.replaceChildren();
+    for (const box of toasts.querySelectorAll("[data-toast]:not(:last-child), .failed")) box.remove();
+    // T50: what depends on the change is read again, at once and when the health has followed.
+    Sluice.refresh();
+    setTimeout(Sluice.refresh, 1200);
+  });
+
+  // T49: a switch shows only what the server said, so the truth comes back by reading the page again.
+  function failed(event, why) {
+    const wrote = event.detail.requestConfig?.verb !== "get";
+    note(why + (wrote ? " It is not known whether the change was made: the page shows what the gateway says." : ""));
+    Sluice.refresh();
+  }
+  document.body.addEventListener("htmx:sendError", (event) => failed(event, "The gateway could not be reached."));
+  document.body.addEventListener("htmx:timeout", (event) => failed(event, "The gateway did not answer in time."));
+  document.body.addEventListener("htmx:responseError", (event) => {
+    const status = event.detail.xhr.status;
+    if (status === 401) return;
+    failed(event, status === 403 ? "You may not do this, or your session is over: reload the page." : `The gateway answered ${status}.`);
+  });
+
+  document.addEventListener("click", (event) => {
+    const target = event.target.closest?.("[data-cancel], [data-dismiss], [data-keys], [data-copy]");
+    if (!target) return;
+    if ("cancel" in target.dataset) { if (cancel(target)) event.preventDefault(); }
+    else if ("dismiss" in target.dataset) target.closest(".toast").remove();
+    else if ("keys" in target.dataset) document.getElementById("keys").showModal();
+    else navigator.clipboard?.writeText(target.parentElement.querySelector("pre").textContent).then(() => Sluice.say("Copied."));
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    const slot = event.target.closest?.(".slot");
+    if (slot) { cancel(slot.firstElementChild); event.preventDefault(); }
+    document.querySelector(".menu[open]")?.removeAttribute("open");
+  });
+  dialog.addEventListener("close", () => dialog.replaceChildren());
+})();

@@ -1,0 +1,22 @@
+"""The dashboard's pages."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from dashboard.views.changes import changes, undo
+from dashboard.views.pools import pool, pools
+from dashboard.views.providers import providers
+from dashboard.views.stream import stream
+from dashboard.views.switches import switch
+
+app_name = "dashboard"
+urlpatterns = [
+    path("", pools, name="pools"),
+    path("pools/<path:name>/", pool, name="pool"),
+    path("providers/", providers, name="providers"),
+    path("stream/", stream, name="stream"),
+    path("switch/", switch, name="switch"),
+    path("changes/", changes, name="changes"),
+    path("changes/<int:number>/undo/", undo, name="undo"),
+]

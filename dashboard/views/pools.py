@@ -1,0 +1,62 @@
+"""The home page with every pool, and the page of one."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from dashboard import board, queries, words
+from dashboard.access import common, is_part, page
+from dashboard.providers import provider_rows
+from routing.policies import policy_values
+from routing.shapes import failover
+
+STATES = ("problem", "OK", "Failed over", "Degraded", "Unavailable", "Disabled")
+
+
+@page()
+def pools(request: HttpRequest) -> HttpResponse:
+    """Which pools are not serving as configured, why, and since when."""
+    survey = queries.survey()
+    rows = board.pool_rows(survey)
+    filters = {name: request.GET.get(name, "")[:300] for name in ("q", "state", "provider")}
+    if request.GET.get("problems"):
+        filters["state"] = filters["state"] or "problem"
+    shown = board.only(rows, text=filters["q"], state=filters["state"], provider=filters["provider"])
+    providers = provider_rows(survey)
+    context = {
+        **common(request, "pools"),
+        "rows": shown,
+        "total": len(rows),
+        "seen": survey.table.revision,
+        "now": survey.now,
+        "filters": filters,
+        "states": STATES,
+        "provider_names": sorted(survey.table.providers),
+        "problems": sum(row.is_problem for row in rows),
+        "off_primary": sum(row.mark == words.FAILED_OVER for row in rows),
+        "sick_providers": [row for row in providers if row.mark.tone == "bad"],
+        "skipped": survey.table.skipped,
+    }
+    return render(request, "dashboard/_pools.html" if is_part(request) else "dashboard/pools.html", context)
+
+
+@page()
+def pool(request: HttpRequest, name: str) -> HttpResponse:
+    """One pool: what it does now and why, its candidates with all reasons, its policy, its history."""
+    survey = queries.survey()
+    row = next((one for one in board.pool_rows(survey) if one.name == name), None)
+    if row is None:
+        raise Http404(f"There is no pool {name}.")
+    context = {
+        **common(request, "pools"),
+        "row": row,
+        "sentence": board.sentence(row),
+        "seen": survey.table.revision,
+        "now": survey.now,
+        "policy": policy_values(row.pool),
+        "failover": failover(row.pool.policy),
+        "changes": queries.changes_of_pool(name),
+        "base_url": request.build_absolute_uri("/v1"),
+    }
+    return render(request, "dashboard/_pool.html" if is_part(request) else "dashboard/pool.html", context)
