@@ -125,5 +125,3 @@ def two_pools(upstreams: Providers) -> Callable[..., tuple[str, Upstream, Upstre
         return config({"pool": list(pair)}), first, second
 
     return make
-
-
