@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.server import PASSED_ON, ROOT, Server, serving
-from tests.e2e.upstreams import NAMES, Providers, config, providers
+from tests.e2e.upstreams import FAST, NAMES, Providers, config, providers
 from tests.upstream import Upstream
 
 POOLS = 100
@@ -94,7 +94,7 @@ def shared(
     with serving(
         home,
         empty,
-        config=config(made, extra=extra),
+        config=config(made, timeouts=FAST, extra=extra),
         UPSTREAM_KEY=UPSTREAM_KEY,
         GATEWAY_METRICS_OPEN="true",
         GATEWAY_MAX_BODY_BYTES=str(6 * 1024 * 1024),

@@ -42,7 +42,7 @@ class Server:
             "CACHE_URL": cache_url,
             "SECRET_KEY": "of-the-end-to-end-tests",
             "GATEWAY_BIND": self.bind,
-            "GATEWAY_DRAIN_S": "3",
+            "GATEWAY_DRAIN_S": "1",
             **env,
         }
         self.process: subprocess.Popen[bytes] | None = None

@@ -64,7 +64,14 @@ def providers() -> Iterator[Providers]:
         held.close()
 
 
-def config(pools: dict[str, list[tuple[str, Upstream, dict[str, int]]]], *, extra: str = "") -> str:
+# For tests of faults; the others must not fail because the machine is busy.
+FAST = "{connect: 500ms, first_byte: 400ms, idle: 400ms, total: 2s}"
+PATIENT = "{connect: 5s, first_byte: 5s, idle: 5s, total: 10s}"
+
+
+def config(
+    pools: dict[str, list[tuple[str, Upstream, dict[str, int]]]], *, timeouts: str = PATIENT, extra: str = ""
+) -> str:
     """A configuration file: pools of ``(provider, upstream, priority and weight)``, model ``m`` each."""
     lines = ["providers:"]
     for candidates in pools.values():
@@ -73,9 +80,9 @@ def config(pools: dict[str, list[tuple[str, Upstream, dict[str, int]]]], *, extr
                 f"  {name}:",
                 "    type: openai_compatible",
                 f"    base_url: {upstream.base_url}",
-                f"    api_key: ${{{'UPSTREAM_KEY'}}}",
+                "    api_key: ${UPSTREAM_KEY}",
                 "    models: [m]",
-                "    timeouts: {connect: 500ms, first_byte: 400ms, idle: 400ms, total: 2s}",
+                f"    timeouts: {timeouts}",
             ]
     lines += ["models:", "  configured_provider_models_mode: allowlist", "routing:", "  model_pools:"]
     for pool, candidates in pools.items():
