@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -34,6 +34,9 @@ _FAULTS: Final = (aiohttp.ClientError, OSError, ValueError)
 # A provider that closed an idle connection while a request was on its way says so within a round trip. What
 # ends later may have been worked on, and is not sent again here.
 _LOST_WITHIN_S: Final = 0.5
+# Servers keep an idle connection for seconds at least; one that rested less was not closed as idle, so its
+# provider may have read the request: that is a failed attempt like any other (T35).
+_IDLE_FROM_S: Final = 1.0
 
 
 class UpstreamResponse:
@@ -143,8 +146,8 @@ class UpstreamClient:
     ) -> UpstreamResponse:
         """Send a request and wait for the headers of its answer, whatever the status.
 
-        ``deadline_at`` is in the event loop's time. A request that went out on a connection kept from an
-        earlier one, and found it closed, is sent once more on a new one: the provider closed it as
+        ``deadline_at`` is in the event loop's time. A request that went out on a connection that had rested
+        for a while, and found it closed, is sent once more on a new one: the provider closed it as
         idle, so it has not read the request (RFC 9110, 9.2.2).
 
         Raises:
@@ -162,7 +165,8 @@ class UpstreamClient:
                 try:
                     response = await self._request(request, timeouts)
                 except _LOST as error:
-                    if not use.was_kept or _has_begun(error) or loop.time() > use.taken_at + _LOST_WITHIN_S:
+                    late = loop.time() > use.taken_at + _LOST_WITHIN_S
+                    if use.rested_s < _IDLE_FROM_S or late or _has_begun(error):
                         raise
                     use.only_new = True
                     response = await self._request(request, timeouts)
@@ -223,7 +227,7 @@ class _Use:
     """How one call uses connections: what it wants, and what it got."""
 
     only_new: bool = False
-    was_kept: bool = False
+    rested_s: float = -1.0
     taken_at: float = 0.0
 
 
@@ -244,25 +248,27 @@ class _Connector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._known: WeakSet[ResponseHandler] = WeakSet()
+        self._rests_from: WeakKeyDictionary[ResponseHandler, float] = WeakKeyDictionary()
 
     async def connect(
         self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
     ) -> aiohttp.connector.Connection:
         use = _use.get()
         while True:
-            use.was_kept = False
+            use.rested_s = -1.0
             connection = await super().connect(req, traces, timeout)
             protocol = connection.protocol
-            use.was_kept = protocol in self._known
             use.taken_at = self._loop.time()
-            if protocol is None or not use.was_kept:
-                if protocol is not None:
-                    self._known.add(protocol)
+            if protocol is None or protocol not in self._rests_from:
                 return connection
+            use.rested_s = use.taken_at - self._rests_from[protocol]
             if not use.only_new and not _is_stale(protocol):
                 return connection
             connection.close()
+
+    def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        self._rests_from[protocol] = self._loop.time()
+        super()._release(key, protocol, should_close=should_close)
 
 
 def _is_stale(protocol: ResponseHandler) -> bool:
