@@ -68,6 +68,7 @@ class Deployed:
         self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.env = environment(directory, **settings)
+        self.process: subprocess.Popen[bytes] | None = None
         config = directory / "gateway.yaml"
         config.write_text(_CONFIG.format(base_url=base_url))
         done = subprocess.run(
@@ -80,7 +81,6 @@ class Deployed:
         )
         assert done.returncode == 0, done.stderr
         self.key = json.loads(done.stdout)["key"]
-        self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def log(self) -> str:
@@ -112,9 +112,9 @@ class Deployed:
                 await asyncio.sleep(0.05)
         raise AssertionError(f"not ready in time:\n{self.log}")
 
-    async def wait_for_log(self, text: str, within_s: float = 10.0) -> None:
+    async def wait_for_log(self, text: str, *, times: int = 1, within_s: float = 10.0) -> None:
         async with asyncio.timeout(within_s):
-            while text not in self.log:  # noqa: ASYNC110 - another process writes it
+            while self.log.count(text) < times:  # noqa: ASYNC110 - another process writes it
                 await asyncio.sleep(0.01)
 
     def signal(self, number: signal.Signals) -> None:
@@ -126,12 +126,15 @@ class Deployed:
         assert self.process is not None
         return await asyncio.to_thread(self.process.wait, within_s)
 
-    def memory_bytes(self) -> int:
-        """What the workers hold of the machine's memory."""
+    def workers(self) -> list[int]:
+        """Their process ids, oldest first."""
         assert self.process is not None
         master = self.process.pid
-        workers = Path(f"/proc/{master}/task/{master}/children").read_text().split()
-        pages = (int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in workers)
+        return [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
+
+    def memory_bytes(self) -> int:
+        """What the workers hold of the machine's memory."""
+        pages = (int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.workers())
         return sum(pages) * os.sysconf("SC_PAGESIZE")
 
     def rows(self) -> list[tuple[Any, ...]]:

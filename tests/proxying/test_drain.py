@@ -1,6 +1,7 @@
 """Signals to the real server: nothing is lost, nothing waits for nobody."""
 
 import asyncio
+import os
 import signal
 import time
 
@@ -59,6 +60,21 @@ async def test_answers_that_last_too_long_are_cut_and_recorded(tmp_path, upstrea
         assert gateway.rows() == [(200, "client_gone")]
 
 
+async def asking(gateway, until: asyncio.Event) -> list[int]:
+    """The statuses that eight clients get, half of them with a new connection for each request."""
+    answers: list[int] = []
+
+    async def ask(*, anew: bool) -> None:
+        limits = httpx.Limits(max_keepalive_connections=0 if anew else 1)
+        async with httpx.AsyncClient(trust_env=False, limits=limits, timeout=10) as http:
+            url = f"{gateway.base_url}/v1/chat/completions"
+            while not until.is_set():
+                answers.append((await http.post(url, json=CHAT, headers=gateway.headers)).status_code)
+
+    await asyncio.gather(*(ask(anew=n % 2 == 0) for n in range(8)))
+    return answers
+
+
 async def test_reload_under_load_loses_nothing(tmp_path, upstream):
     """SIGHUP replaces the workers while clients with and without keep-alive ask on."""
     up = await upstream()
@@ -66,27 +82,43 @@ async def test_reload_under_load_loses_nothing(tmp_path, upstream):
         up.script(Script(pieces=stream_pieces([str(n) for n in range(50)]), piece_delay_s=0.1))
         stream.ask(STREAM)
         assert (await stream.head())[0] == 200
-        answers: list[int] = []
-        ends_at = time.monotonic() + 5.0
-
-        async def ask(*, anew: bool) -> None:
-            limits = httpx.Limits(max_keepalive_connections=0 if anew else 1)
-            async with httpx.AsyncClient(trust_env=False, limits=limits, timeout=10) as http:
-                url = f"{gateway.base_url}/v1/chat/completions"
-                while time.monotonic() < ends_at:
-                    answers.append((await http.post(url, json=CHAT, headers=gateway.headers)).status_code)
-
-        load = asyncio.gather(*(ask(anew=n % 2 == 0) for n in range(8)))
+        enough = asyncio.Event()
+        load = asyncio.create_task(asking(gateway, enough))
         for _ in range(2):
             await asyncio.sleep(1.0)
             gateway.signal(signal.SIGHUP)
-        await load
-        assert len(answers) > 100
+        await gateway.wait_for_log("Worker exiting")
+        await asyncio.sleep(0.5)
+        enough.set()
+        answers = await load
+        assert len(answers) > 50
         assert set(answers) == {200}
         assert b"[DONE]" in await stream.rest()
         gateway.signal(signal.SIGTERM)
-        assert await gateway.ended(8) == 0
+        assert await gateway.ended(10) == 0
         assert gateway.rows() == [(200, "ok")] * (len(answers) + 1)
+
+
+async def test_upgrade_under_load_loses_nothing(tmp_path, upstream):
+    """SIGUSR2 starts a second master on the same port; then the first gets its SIGTERM."""
+    up = await upstream()
+    async with deployed(tmp_path, up.base_url) as gateway:
+        enough = asyncio.Event()
+        load = asyncio.create_task(asking(gateway, enough))
+        await asyncio.sleep(0.5)
+        gateway.signal(signal.SIGUSR2)
+        await gateway.wait_for_log("ASGI server listening on", times=2)
+        second = gateway.workers()[-1]
+        gateway.signal(signal.SIGTERM)
+        assert await gateway.ended(10) == 0
+        await asyncio.sleep(0.5)
+        enough.set()
+        answers = await load
+        os.kill(second, signal.SIGTERM)
+        await gateway.wait_for_log("Shutting down: Master", times=2)
+        assert len(answers) > 50
+        assert set(answers) == {200}
+        assert gateway.rows() == [(200, "ok")] * len(answers)
 
 
 async def test_sigterm_while_the_worker_loads_is_heard(tmp_path, upstream):

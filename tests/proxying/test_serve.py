@@ -1,48 +1,150 @@
-"""The real server as a process."""
+"""``serve`` and gunicorn itself as processes: what they refuse, and how they say it."""
 
+import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import httpx
+import pytest
 
-ROOT = Path(__file__).parents[2]
+from gateway_project import metrics_dir
+from proxying.lifespan import serve_lifespan
+from tests.proxying.deployed import CHAT, ROOT, deployed, environment, free_port
+
+SERVE = ("manage.py", "serve")
+GUNICORN = ("-m", "gunicorn", "--config", "gateway_project/gunicorn.conf.py")
 
 
-def test_serve_starts_answers_and_ends_on_sigterm(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        bind = f"127.0.0.1:{free.getsockname()[1]}"
-    env = {**os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3", "GATEWAY_DRAIN_S": "5"}
-    env |= {"SECRET_KEY": "tests", "DJANGO_SETTINGS_MODULE": "gateway_project.settings", "CACHE_URL": ""}
-    manage = [sys.executable, "manage.py"]
-    early = subprocess.run(
-        [*manage, "serve", "--bind", bind], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+async def cannot_start(scope, receive, send):
+    """An application for gunicorn whose start fails."""
+
+    async def start():
+        raise RuntimeError("the table is upside down")
+
+    async def stop():
+        sys.stderr.write("closed all the same\n")
+
+    await serve_lifespan(receive, send, start, stop)
+
+
+def run(tmp_path, *arguments, **settings):
+    """Exit code and everything that was printed."""
+    done = subprocess.run(
+        [sys.executable, *arguments, "--bind", settings.pop("bind", f"127.0.0.1:{free_port()}")],
+        cwd=ROOT,
+        env=environment(tmp_path, **settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=30,
+        check=False,
     )
-    assert (early.returncode, "run `python manage.py migrate` first" in early.stderr) == (1, True)
-    many = [*manage, "serve", "--bind", bind, "--workers", "2"]
-    refused = subprocess.run(many, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert (refused.returncode, "set CACHE_URL" in refused.stderr) == (1, True)
-    subprocess.run([*manage, "migrate", "-v0"], cwd=ROOT, env=env, check=True)
-    server = subprocess.Popen([*manage, "serve", "--bind", bind], cwd=ROOT, env=env)
-    try:
-        with httpx.Client(base_url=f"http://{bind}", trust_env=False) as http:
-            for _ in range(100):
-                try:
-                    answer = http.get("/health")
-                    break
-                except httpx.ConnectError:
-                    time.sleep(0.1)
+    return done.returncode, done.stdout
+
+
+def test_serve_refuses_a_database_without_tables(tmp_path):
+    code, said = run(tmp_path, *SERVE)
+    assert (code, "run `python manage.py migrate` first" in said) == (1, True)
+
+
+def test_serve_refuses_a_database_that_is_not_there(tmp_path):
+    code, said = run(tmp_path, *SERVE, DATABASE_URL=f"sqlite:///{tmp_path}/none/db.sqlite3")
+    assert code == 1
+    assert "The database cannot be reached; see DATABASE_URL. It says: unable to open database file" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [
+        ((*SERVE, "--workers", "2"), {}),
+        ((*GUNICORN, "--workers", "2"), {}),
+        (GUNICORN, {"GATEWAY_WORKERS": "2"}),
+    ],
+)
+def test_workers_without_a_shared_cache_are_refused(tmp_path, command, settings):
+    """However they are asked for."""
+    code, said = run(tmp_path, *command, **settings)
+    refusal = "2 workers need a shared cache: set CACHE_URL, or use one worker."
+    assert (code, refusal in said, "Traceback" in said) == (1, True, False)
+
+
+def test_serve_refuses_a_port_that_another_process_has(tmp_path):
+    env = environment(tmp_path)
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=env, check=True)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        bind = f"127.0.0.1:{taken.getsockname()[1]}"
+        code, said = run(tmp_path, *SERVE, bind=bind)
+    refusal = f"{bind} cannot be used (Address already in use); choose another with --bind or GATEWAY_BIND."
+    assert (code, refusal in said, "Traceback" in said) == (1, True, False)
+
+
+def test_worker_that_cannot_start_stops_the_server(tmp_path):
+    """T22: no restart loop; everything is closed, and the log says why."""
+    code, said = run(tmp_path, *GUNICORN, f"{__name__}:cannot_start")
+    assert code == 3
+    assert "closed all the same" in said
+    assert "RuntimeError: the table is upside down" in said
+
+
+@pytest.mark.redis
+@pytest.mark.anyio
+async def test_workers_put_their_metrics_together(tmp_path, upstream, redis_url):
+    """Whichever worker is asked; the counts of one that died stay."""
+    up = await upstream()
+    settings = {"CACHE_URL": redis_url, "GATEWAY_METRICS_OPEN": "true"}
+    async with deployed(tmp_path, up.base_url, "--workers", "2", **settings) as gateway:
+        assert gateway.process is not None
+        directory = ROOT / "var" / f"metrics-{gateway.process.pid}"
+
+        async def counted():
+            async with httpx.AsyncClient(base_url=gateway.base_url, trust_env=False) as http:
+                text = (await http.get("/metrics")).text
+            return sum(map(float, re.findall(r"^sluice_requests_total\{.*\} (\S+)$", text, re.MULTILINE)))
+
+        for _ in range(20):
+            async with httpx.AsyncClient(base_url=gateway.base_url, trust_env=False) as http:
+                answer = await http.post("/v1/chat/completions", json=CHAT, headers=gateway.headers)
             assert answer.status_code == 200
-            assert http.get("/v1/nothing").json()["error"]["code"] == "unknown_url"
-            wrong = http.post("/health")
-            assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, HEAD")
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(10) == 0
-    finally:
-        server.kill()
-        server.wait()
+        assert [await counted() for _ in range(6)] == [20.0] * 6
+        os.kill(gateway.workers()[0], signal.SIGKILL)
+        await gateway.wait_for_log("was sent SIGKILL")
+        await asyncio.sleep(0.5)
+        await gateway.wait_until_ready()
+        assert [await counted() for _ in range(6)] == [20.0] * 6
+        gateway.signal(signal.SIGTERM)
+        assert await gateway.ended(10) == 0
+        assert not directory.exists()
+
+
+def test_metrics_directory_is_fresh_and_the_dead_ones_go(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for pid in (dead.pid, os.getpid(), os.getppid()):
+        (tmp_path / f"metrics-{pid}").mkdir()
+        (tmp_path / f"metrics-{pid}" / "counter_1.db").touch()
+
+    made = metrics_dir.prepare(tmp_path, "")
+
+    assert made == str(tmp_path / f"metrics-{os.getpid()}")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(
+        ["counter_1.db", f"metrics-{os.getpid()}", f"metrics-{os.getppid()}"]
+    )
+    inherited = str(tmp_path / f"metrics-{os.getppid()}")
+    assert metrics_dir.prepare(tmp_path, inherited) == made
+    metrics_dir.remove(tmp_path, made)
+    assert [path.name for path in tmp_path.iterdir()] == [f"metrics-{os.getppid()}"]
+
+
+def test_metrics_directory_of_the_operator_is_emptied_and_stays(tmp_path):
+    own = tmp_path / "prometheus"
+    own.mkdir()
+    (own / "counter_1.db").touch()
+    (own / "note").touch()
+    assert metrics_dir.prepare(tmp_path / "var", str(own)) == str(own)
+    metrics_dir.remove(tmp_path / "var", str(own))
+    assert [path.name for path in own.iterdir()] == ["note"]

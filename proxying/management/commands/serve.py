@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -28,17 +29,14 @@ class Command(BaseCommand):
         check_database()
         check_port(bind)
         config = settings.BASE_DIR / "gateway_project" / "gunicorn.conf.py"
-        command = [
-            sys.executable,
-            "-m",
-            "gunicorn",
-            "--config",
-            str(config),
-            "--chdir",
-            str(settings.BASE_DIR),
-        ]
-        # The process becomes gunicorn: signals and the exit code are its own.
-        os.execv(sys.executable, [*command, "--bind", bind, "--workers", str(workers)])  # noqa: S606
+        arguments = ["--config", str(config), "--chdir", str(settings.BASE_DIR)]
+        # The process becomes gunicorn: signals and the exit code are its own. Its script, where there is
+        # one: "-m gunicorn" cannot run itself again, as a binary upgrade (SIGUSR2) does.
+        script = Path(sys.executable).with_name("gunicorn")
+        program = [str(script)] if script.is_file() else ["-m", "gunicorn"]
+        command = [sys.executable, *program, *arguments, "--bind", bind, "--workers", str(workers)]
+        os.chdir(settings.BASE_DIR)
+        os.execv(sys.executable, command)  # noqa: S606
 
 
 def check_database() -> None:
