@@ -83,13 +83,9 @@ def discover(names: Iterable[str] | None = None) -> list[Probe]:
     return probes
 
 
-def check_connection(name: str) -> Probe:
-    """Ask one provider for its models and keep nothing; for a thread without a running event loop.
-
-    Raises:
-        UnknownProviderError: there is no such provider.
-    """
-    return asyncio.run(_ask_table(snapshot.load(), [name]))[0]
+def check_connections(names: Iterable[str]) -> list[Probe]:
+    """Ask those named for their models and keep nothing; as ``discover`` else."""
+    return asyncio.run(_ask_table(snapshot.load(), names))
 
 
 def chosen(table: RoutingTable, names: Iterable[str] | None) -> list[Provider]:

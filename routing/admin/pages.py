@@ -16,6 +16,7 @@ from django.utils.html import format_html_join
 
 from routing import queries, services, snapshot
 from routing.admin.base import ServiceAdmin, ServiceForm, switch_action
+from routing.admin.discovery import check_connections, discover_models
 from routing.admin.fields import LinesField, StatusesField
 from routing.document import object_key
 from routing.eligibility import evaluate
@@ -72,7 +73,12 @@ class ProviderAdmin(ServiceAdmin):
     list_filter = ("enabled", "kind", "probe_state")
     search_fields = ("name", "base_url")
     readonly_fields = (*SWITCH_COLUMNS, "probe_state", "probed_at", "probe_error", "probe_failures")
-    actions = (switch_action(enabled=True), switch_action(enabled=False))
+    actions = (
+        switch_action(enabled=True),
+        switch_action(enabled=False),
+        discover_models,
+        check_connections,
+    )
     fieldsets = (
         (None, {"fields": ("name", "kind", "base_url", "credential", "remove_credential")}),
         ("Models", {"fields": ("configured_models",)}),

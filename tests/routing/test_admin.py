@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from routing import models, queries, services, snapshot
 from tests import factories
+from tests.routing.model_lists import model_lists
 
 pytestmark = pytest.mark.django_db
 ADA = {"actor": services.Actor("ada"), "source": "admin"}
@@ -304,6 +305,27 @@ def test_action_that_would_empty_a_pool_asks_again(ada):
 
     assert list(refused.context["form"].errors) == ["confirm"]
     assert ada.post(url("provider"), data | {"confirm": "on"}).status_code == 302
+
+
+@pytest.mark.parametrize(("action", "state"), [("discover_models", "ok"), ("check_connections", "unprobed")])
+def test_action_asks_providers_and_tells_what_they_say(ada, action, state):
+    with model_lists() as lists:
+        up, down = lists.start("x"), lists.start(status=500, body=b"")
+        rows = [
+            factories.ProviderFactory(name=name, base_url=upstream.base_url, enabled=enabled)
+            for name, upstream, enabled in (("a", up, True), ("b", down, True), ("c", up, False))
+        ]
+
+        response = ada.post(
+            url("provider"), {"action": action, "_selected_action": [row.pk for row in rows]}, follow=True
+        )
+
+    assert [(message.level_tag, str(message)) for message in response.context["messages"]] == [
+        ("success", "a: It lists 1 model."),
+        ("error", "b: It answered HTTP 500."),
+        ("warning", "c: It is switched off: a disabled provider is never called."),
+    ]
+    assert models.Provider.objects.get(name="a").probe_state == state
 
 
 def test_reader_has_no_actions(ben, pool):

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -330,3 +331,32 @@ async def test_redis_shares_within_a_second(redis_url: str) -> None:
 
     assert [list(part) for part in known] == [[("a", "x")], ["b"]]
     assert claims == [True, False]
+
+
+async def test_a_transition_is_one_log_line_of_the_worker_that_saw_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "sluice.health")
+    store, clock = memory(), Clock()
+    one, other = worker(store, clock), worker(store, clock)
+
+    fail(one, 5)
+    one.credential_refused("b", "HTTP 401")
+    await one.sync()
+    await other.sync()
+
+    assert [
+        (line.levelname, line.message, line.event_type, line.provider, line.model, line.cause, line.until)
+        for line in cast("list[Any]", caplog.records)
+    ] == [
+        ("WARNING", "Health of a/x: circuit_open", "circuit_open", "a", "x", "503", clock.now + 30),
+        (
+            "WARNING",
+            "Health of b: credential_refused",
+            "credential_refused",
+            "b",
+            None,
+            "HTTP 401",
+            clock.now + 30,
+        ),
+    ]

@@ -148,7 +148,7 @@ def test_a_disabled_provider_is_not_called(lists):
     up = lists.start()
     provider("p", up, enabled=False)
 
-    found = [*probes.discover(), probes.check_connection("p")]
+    found = [*probes.discover(), *probes.check_connections(["p"])]
 
     assert [(one.outcome, one.message) for one in found] == [
         ("not_asked", "It is switched off: a disabled provider is never called.")
@@ -212,7 +212,7 @@ def test_only_the_named_are_called(lists):
 def test_a_connection_is_checked_without_keeping_anything(lists):
     provider("p", lists.start("a"))
 
-    probe = probes.check_connection("p")
+    [probe] = probes.check_connections(["p"])
 
     assert (probe.outcome, probe.message, probe.latency_ms > 0) == ("ok", "It lists 1 model.", True)
     assert (Provider.objects.get().probe_state, inventory("p")) == ("unprobed", [])
