@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 import ssl
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import httpx
 from django.conf import settings
 
 from routing import discovery, live, services, snapshot
 from routing.discovery import ProbeResult
-from routing.egress import AddressRefusedError, check_address
+from routing.egress import AddressRefusedError
+from routing.guarded_transport import GuardedTransport
 from routing.health_log import log_discovery
 from routing.live_health import LiveHealth
+from routing.provider_status import provider_status
 from routing.resolver import Resolver
 from routing.types import DiscoveryState, Provider, RoutingTable
 
@@ -83,9 +84,35 @@ def discover(names: Iterable[str] | None = None) -> list[Probe]:
     return probes
 
 
-def check_connections(names: Iterable[str]) -> list[Probe]:
-    """Ask those named for their models and keep nothing; as ``discover`` else."""
+def check_connections(names: Iterable[str] | None = None) -> list[Probe]:
+    """As ``discover``, but keep nothing."""
     return asyncio.run(_ask_table(snapshot.load(), names))
+
+
+def described(found: Iterable[Probe]) -> list[dict[str, Any]]:
+    """Probes as the API and the command show them, with the status that routing gives each provider now.
+
+    For a thread without a running event loop.
+    """
+    report = live.ask(Resolver.health_report)
+    # A worker sees its own writes only with its next table; here they are read.
+    report = replace(report, table=snapshot.load())
+    rows = []
+    for probe in found:
+        provider = report.table.providers.get(probe.provider.name, probe.provider)
+        listed = probe.result if probe.outcome == DiscoveryState.OK else None
+        rows.append(
+            {
+                "provider_name": provider.name,
+                "type": provider.kind,
+                "result": probe.outcome,
+                "models": None if listed is None else len(listed.models),
+                "latency_ms": None if probe.latency_ms is None else round(probe.latency_ms),
+                "status": provider_status(provider, report)["status"],
+                "message": probe.message,
+            }
+        )
+    return rows
 
 
 def chosen(table: RoutingTable, names: Iterable[str] | None) -> list[Provider]:
@@ -199,39 +226,11 @@ async def _tell(resolver: Resolver, probes: Sequence[Probe]) -> None:
         await resolver.live_health.sync()  # a worker's own task does this by itself
 
 
-class GuardedTransport(httpx.AsyncHTTPTransport):
-    """Looks a name up itself and connects to addresses that the gateway may call, one after the other."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request to the first allowed address that takes the connection.
-
-        Raises:
-            AddressRefusedError: the host has no other addresses.
-        """
-        name = request.url.raw_host.decode("ascii")
-        request.extensions = {**request.extensions, "sni_hostname": name}
-        problem: Exception | None = None
-        for address in await self._addresses(name, request.url.port):
-            try:
-                check_address(address, deny_private=settings.GATEWAY_EGRESS_DENY_PRIVATE)
-                request.url = request.url.copy_with(host=address)
-                return await super().handle_async_request(request)
-            except (AddressRefusedError, httpx.ConnectError, httpx.ConnectTimeout) as error:
-                problem = error
-        raise problem or httpx.ConnectError("its host name has no address")
-
-    async def _addresses(self, host: str, port: int | None) -> list[str]:
-        loop = asyncio.get_running_loop()
-        try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except socket.gaierror as error:
-            raise httpx.ConnectError("its host name is not known") from error
-        return list(dict.fromkeys(str(where[0]) for *_, where in found))
-
-
 def _client(provider: Provider) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        transport=GuardedTransport(verify=tls_context(), trust_env=False),
+        transport=GuardedTransport(
+            deny_private=settings.GATEWAY_EGRESS_DENY_PRIVATE, verify=tls_context(), trust_env=False
+        ),
         timeout=httpx.Timeout(TIMEOUT_S, connect=min(provider.timeouts.connect_s, TIMEOUT_S)),
         follow_redirects=False,
         trust_env=False,

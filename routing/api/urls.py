@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.urls import URLPattern, include, path, register_converter
 from django.views.generic import RedirectView
 
-from routing.api import access, configuration, inspection, openapi, revisions, state
+from routing.api import access, configuration, inspection, openapi, probing, revisions, state
 
 
 class NameConverter:
@@ -51,6 +51,7 @@ urlpatterns = [
     *both("routing/revisions/<int:number>/revert", revisions.Revert.as_view(), "revert"),
     *both("routing/revisions/<int:number>/export", revisions.Export.as_view(), "revision-export"),
     *both("providers/status", inspection.ProvidersState.as_view(), "providers-status"),
+    *both("providers/probe", probing.ProviderProbes.as_view(), "providers-probe"),
     path("api/session/", include(sessions)),
     *both("api/schema", openapi.Schema.as_view(), "admin-api-schema"),
     path("api", RedirectView.as_view(pattern_name="admin-api")),

@@ -540,8 +540,8 @@ def test_the_command_prints_json_of_the_named(lists):
     rows = json.loads(out.getvalue())
     assert [{**row, "latency_ms": None} for row in rows] == [
         {
-            "provider": "b",
-            "kind": "openai_compatible",
+            "provider_name": "b",
+            "type": "openai_compatible",
             "result": "ok",
             "models": 1,
             "latency_ms": None,

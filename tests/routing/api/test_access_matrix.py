@@ -27,6 +27,7 @@ TABLE = {
     "routing/revisions/<int:number>/revert": {"POST": "configure"},
     "routing/revisions/<int:number>/export": READ,
     "providers/status": READ,
+    "providers/probe": {"POST": "operate"},
     "requests": READ,
     "requests/<name:name>": READ,
     "api/": READ,
