@@ -17,16 +17,17 @@ from routing.api.permissions import Right, has_right
 from routing.services import Actor
 
 View = Callable[..., HttpResponse]
+NO_RECORDS = "Your account lacks “Can view request record”."
 READ_ONLY = "Your account may look and not switch: it lacks “Can change pool candidate”."
 
 
-def page(*methods: str, right: Right = Right.VIEW) -> Callable[[View], View]:
-    """Guard a view: the methods it takes, and the right that all of them need."""
+def page(*methods: str, right: Right = Right.VIEW, permission: str = "") -> Callable[[View], View]:
+    """Guard a view: the methods it takes, the right that all of them need, and a permission besides."""
 
     def guard(view: View) -> View:
         @wraps(view)
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-            refused = refusal(request, right)
+            refused = refusal(request, right, permission)
             if refused is not None:
                 return refused
             response = view(request, *args, **kwargs)
@@ -38,9 +39,9 @@ def page(*methods: str, right: Right = Right.VIEW) -> Callable[[View], View]:
     return guard
 
 
-def refusal(request: HttpRequest, right: Right) -> HttpResponse | None:
+def refusal(request: HttpRequest, right: Right, permission: str = "") -> HttpResponse | None:
     """The login page for strangers, a page that says no for others, None for those who have the right."""
-    if has_right(request.user, right):
+    if has_right(request.user, right) and (not permission or request.user.has_perm(permission)):
         return None
     if not request.user.is_authenticated:
         response = redirect_to_login(request.get_full_path())
@@ -48,7 +49,10 @@ def refusal(request: HttpRequest, right: Right) -> HttpResponse | None:
             # A part of a page cannot become a login form: the page itself goes there.
             return HttpResponse(status=401, headers={"HX-Redirect": response["Location"]})
         return response
-    context = {"page": "", "missing": READ_ONLY if has_right(request.user, Right.VIEW) else ""}
+    missing = ""
+    if has_right(request.user, Right.VIEW):
+        missing = READ_ONLY if not permission or not has_right(request.user, right) else NO_RECORDS
+    context = {**common(request, ""), "missing": missing}
     return TemplateResponse(request, "dashboard/refused.html", context, status=403)
 
 

@@ -10,10 +10,10 @@ from django.shortcuts import render
 
 
 def changed(
-    request: HttpRequest, text: str, *, revision: int | None, warnings: Sequence[str] = ()
+    request: HttpRequest, text: str, *, revision: int | None, warnings: Sequence[str] = (), ok: bool = True
 ) -> HttpResponse:
     """Say what changed; with ``revision`` offer to undo it."""
-    context = {"text": text, "revision": revision, "warnings": warnings}
+    context = {"text": text, "revision": revision, "warnings": warnings, "ok": ok}
     response = render(request, "dashboard/_toast.html", context)
     response["HX-Retarget"] = "#toasts"
     response["HX-Reswap"] = "beforeend"

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
 
 from dashboard import queries
 from dashboard.access import common, is_part, page
+from dashboard.answers import changed
 from dashboard.providers import provider_rows
+from routing import probes
+from routing.api.permissions import Right
+
+
+@page("POST", right=Right.OPERATE)
+def test(request: HttpRequest, name: str) -> HttpResponse:
+    """Ask a provider for its models now, and keep what it says."""
+    try:
+        probe = probes.discover([name])[0]
+    except probes.UnknownProviderError as error:
+        raise Http404(str(error)) from error
+    text = f"{name}: {probe.message}"
+    if is_part(request):
+        return changed(request, text, revision=None, ok=probe.outcome != "failed")
+    messages.add_message(request, messages.WARNING if probe.outcome == "failed" else messages.SUCCESS, text)
+    return redirect("dashboard:providers")
 
 
 @page()

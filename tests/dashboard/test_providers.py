@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from routing import probes, snapshot
 from routing.models import Provider
 from tests import factories
 from tests.dashboard.conftest import switch
@@ -86,3 +87,24 @@ def test_filter_is_in_the_url(ada, gateway):
 
 def test_without_providers_the_page_tells_the_next_step(ada):
     assert "manage.py import_config" in ada.get(URL).content.decode()
+
+
+def test_test_now_asks_the_provider_and_says_what_came(ada, gateway, monkeypatch):
+    asked = []
+
+    def discover(names):
+        asked.append(names)
+        provider = snapshot.load().providers["a"]
+        return [probes.Probe(provider, why="Its kind has no models list.")]
+
+    monkeypatch.setattr(probes, "discover", discover)
+    answer = ada.post(f"{URL}a/test/", headers={"HX-Request": "true"})
+    assert (answer.status_code, answer["HX-Retarget"], asked) == (200, "#toasts", [["a"]])
+    assert "Its kind has no models list." in answer.content.decode()
+    assert ada.post(f"{URL}a/test/").status_code == 302
+
+
+def test_only_operators_test(people, gateway):
+    statuses = {name: people[name].post(f"{URL}a/test/").status_code for name in people if name != "ada"}
+    assert statuses == {"ben": 403, "mallory": 403, "stranger": 302}
+    assert people["ada"].post(f"{URL}nobody/test/").status_code == 404

@@ -84,11 +84,12 @@
   });
 
   document.addEventListener("click", (event) => {
-    const target = event.target.closest?.("[data-cancel], [data-dismiss], [data-keys], [data-copy]");
+    const target = event.target.closest?.("[data-cancel], [data-dismiss], [data-keys], [data-copy], [data-copy-link]");
     if (!target) return;
     if ("cancel" in target.dataset) { if (cancel(target)) event.preventDefault(); }
     else if ("dismiss" in target.dataset) target.closest(".toast").remove();
     else if ("keys" in target.dataset) document.getElementById("keys").showModal();
+    else if ("copyLink" in target.dataset) navigator.clipboard?.writeText(location.href).then(() => Sluice.say("Copied."));
     else navigator.clipboard?.writeText(target.parentElement.querySelector("pre").textContent).then(() => Sluice.say("Copied."));
   });
   document.addEventListener("keydown", (event) => {

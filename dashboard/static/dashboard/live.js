@@ -77,7 +77,7 @@
       : active?.matches("a[data-open]") ? "a[data-open]" : active?.matches(".fold") ? ".fold" : null;
     const wasOpen = old.classList.contains("open");
     const wasCurrent = old.classList.contains("current");
-    const before = stateOf(old);
+    const before = old.querySelector("h2") ? stateOf(old) : "";
     old.replaceWith(fresh);
     if (fresh.querySelector(".fold")) {
       if (calm) fold(fresh, folds.get(fresh.dataset.key) ?? fresh.classList.contains("open"));
@@ -118,6 +118,7 @@
     }
     for (const fresh of [...list.children]) {
       if (rows.has(fresh.dataset.key)) continue;
+      if (!calm) { pending = true; continue; }
       served.set(nameOf(fresh), textOf(fresh));
       const row = fresh.cloneNode(true);
       shown.append(row);
@@ -202,6 +203,7 @@
     say(text) { document.getElementById("said").textContent = text; },
   };
 
+  if (indicator && !live) indicator.hidden = true;
   if (live) {
     remember(live);
     lastTick = Date.now();

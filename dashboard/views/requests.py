@@ -1,0 +1,47 @@
+"""The list of requests, and one request with its waterfall."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.http import urlencode
+
+from dashboard import record_queries
+from dashboard.access import common, is_part, page
+from dashboard.traces import trace, traces, waterfall
+
+RECORDS = "proxying.view_requestrecord"
+
+
+@page(permission=RECORDS)
+def requests(request: HttpRequest) -> HttpResponse:
+    """What became of each request, newest first; the filters are in the URL."""
+    filters = {name: request.GET.get(name, "")[:300] for name in record_queries.FILTERS}
+    cursor = request.GET.get("after", "")
+    rows = record_queries.newest(filters, cursor)
+    shown = rows[: record_queries.PAGE_SIZE]
+    given = {name: value for name, value in filters.items() if value}
+    older = record_queries.cursor_of(shown[-1]) if len(rows) > len(shown) else ""
+    context = {
+        **common(request, "requests"),
+        "traces": traces(shown),
+        "filters": filters,
+        "given": given,
+        "older": urlencode({**given, "after": older}) if older else "",
+        "newest": urlencode(given) if cursor else None,
+        "since_choices": record_queries.SINCE,
+        "outcomes": record_queries.OUTCOMES,
+        "statuses": record_queries.STATUSES,
+    }
+    template = "dashboard/_requests.html" if is_part(request) else "dashboard/requests.html"
+    return render(request, template, context)
+
+
+@page(permission=RECORDS)
+def request_detail(request: HttpRequest, decision_id: str) -> HttpResponse:
+    """One request: the decision, every attempt on a time axis, what it cost."""
+    record = record_queries.record(decision_id)
+    if record is None:
+        raise Http404(f"There is no record of {decision_id}.")
+    context = {**common(request, "requests"), "trace": trace(record), "bars": waterfall(record)}
+    return render(request, "dashboard/request.html", context)
