@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 from zlib import crc32
@@ -85,7 +86,8 @@ def models_url(provider: Provider) -> str:
 
 def request_headers(provider: Provider) -> dict[str, str]:
     """What the question carries, the credential included: never logged."""
-    return {"accept": "application/json", "user-agent": "sluice", **account_headers(provider)}
+    own = dict(kind_of(provider).headers)
+    return {"accept": "application/json", "user-agent": "sluice", **own, **account_headers(provider)}
 
 
 def failed(provider: Provider, error: str, *, accepted: bool | None = None) -> ProbeResult:
@@ -168,10 +170,16 @@ def _model(row: object) -> tuple[str, ModelInfo] | None:
         return None
     owner = row.get("owned_by") or row.get("organization")
     owned_by = owner if isinstance(owner, str) and owner.isprintable() else ""
-    return name, ModelInfo(_created(row.get("created")), owned_by[:200])
+    return name, ModelInfo(_created(row.get("created", row.get("created_at"))), owned_by[:200])
 
 
 def _created(value: object) -> int:
+    if isinstance(value, str):  # Anthropic's created_at is an RFC 3339 text
+        try:
+            instant = datetime.fromisoformat(value[:40])
+            value = (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
+            return 0
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return 0
     return int(value) if 0 <= value <= _LATEST_CREATED else 0

@@ -9,9 +9,12 @@ from typing import Final
 
 from routing.types import Endpoint
 
-OPENAI_ENDPOINTS: Final = frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS, Endpoint.EMBEDDINGS})
-CHAT_AND_EMBEDDINGS: Final = frozenset({Endpoint.CHAT, Endpoint.EMBEDDINGS})
-CHAT_ONLY: Final = frozenset({Endpoint.CHAT})
+# Whoever can chat can serve Anthropic's dialect too, by translation.
+CHAT_ONLY: Final = frozenset({Endpoint.CHAT, Endpoint.MESSAGES})
+CHAT_AND_COMPLETIONS: Final = CHAT_ONLY | {Endpoint.COMPLETIONS}
+CHAT_AND_EMBEDDINGS: Final = CHAT_ONLY | {Endpoint.EMBEDDINGS}
+OPENAI_ENDPOINTS: Final = CHAT_AND_COMPLETIONS | {Endpoint.EMBEDDINGS}
+ANTHROPIC_ENDPOINTS: Final = CHAT_ONLY | {Endpoint.COUNT_TOKENS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Kind:
         needs_key: Whether a provider without a credential is a mistake.
         lists_models: Whether ``GET {base_url}/models`` is worth asking.
         lists_to_anyone: Whether that list needs no credential, so that getting it says nothing about one.
+        headers: What every request carries besides the credential, unless the client says otherwise.
         quirks: Flags that the adapter knows; see the adapter's docstring.
     """
 
@@ -42,6 +46,7 @@ class Kind:
     needs_key: bool = True
     lists_models: bool = True
     lists_to_anyone: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
     quirks: frozenset[str] = frozenset()
 
 
@@ -49,24 +54,57 @@ class Kind:
 #   no_stream_options   refuses or ignores stream_options.include_usage, so it is not added
 #   models_prefix       ids in the models list carry "models/", which a request does not need
 #   strip_unknown       refuses unknown parameters with a 400
+# and of translated requests, those of clients of Anthropic's dialect:
+#   openai_parameters   takes max_completion_tokens, safety_identifier; reasoning models refuse sampling
+#   no_effort           refuses reasoning_effort
+#   top_k               takes top_k
+#   reasoning_back      wants the reasoning of earlier turns back, as reasoning_content
 _ROWS: Final = (
-    Kind("openai", "OpenAI", default_base_url="https://api.openai.com/v1"),
-    Kind("azure_openai", "Azure OpenAI", auth_header="api-key", auth_scheme=""),
+    Kind(
+        "openai",
+        "OpenAI",
+        default_base_url="https://api.openai.com/v1",
+        quirks=frozenset({"openai_parameters"}),
+    ),
+    Kind(
+        "anthropic",
+        "Anthropic",
+        wire="anthropic",
+        default_base_url="https://api.anthropic.com/v1",
+        endpoints=ANTHROPIC_ENDPOINTS,
+        auth_header="x-api-key",
+        auth_scheme="",
+        headers=(("anthropic-version", "2023-06-01"),),
+    ),
+    Kind(
+        "azure_openai",
+        "Azure OpenAI",
+        auth_header="api-key",
+        auth_scheme="",
+        quirks=frozenset({"openai_parameters"}),
+    ),
     Kind("groq", "Groq", default_base_url="https://api.groq.com/openai/v1", endpoints=CHAT_ONLY),
     Kind("xai", "xAI", default_base_url="https://api.x.ai/v1", endpoints=CHAT_ONLY),
     Kind(
         "deepseek",
         "DeepSeek",
         default_base_url="https://api.deepseek.com/v1",
-        endpoints=frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS}),
+        endpoints=CHAT_AND_COMPLETIONS,
+        quirks=frozenset({"reasoning_back"}),
     ),
-    Kind("openrouter", "OpenRouter", default_base_url="https://openrouter.ai/api/v1", lists_to_anyone=True),
+    Kind(
+        "openrouter",
+        "OpenRouter",
+        default_base_url="https://openrouter.ai/api/v1",
+        lists_to_anyone=True,
+        quirks=frozenset({"top_k"}),
+    ),
     Kind(
         "mistral",
         "Mistral",
         default_base_url="https://api.mistral.ai/v1",
         endpoints=CHAT_AND_EMBEDDINGS,
-        quirks=frozenset({"no_stream_options"}),
+        quirks=frozenset({"no_stream_options", "no_effort"}),
     ),
     Kind("together", "Together", default_base_url="https://api.together.xyz/v1"),
     Kind("fireworks", "Fireworks", default_base_url="https://api.fireworks.ai/inference/v1"),
@@ -74,9 +112,15 @@ _ROWS: Final = (
         "cerebras",
         "Cerebras",
         default_base_url="https://api.cerebras.ai/v1",
-        endpoints=frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS}),
+        endpoints=CHAT_AND_COMPLETIONS,
     ),
-    Kind("moonshot", "Moonshot", default_base_url="https://api.moonshot.ai/v1", endpoints=CHAT_ONLY),
+    Kind(
+        "moonshot",
+        "Moonshot",
+        default_base_url="https://api.moonshot.ai/v1",
+        endpoints=CHAT_ONLY,
+        quirks=frozenset({"reasoning_back"}),
+    ),
     Kind(
         "perplexity",
         "Perplexity",
@@ -93,7 +137,13 @@ _ROWS: Final = (
         quirks=frozenset({"models_prefix"}),
     ),
     Kind("ollama", "Ollama", default_base_url="http://127.0.0.1:11434/v1", needs_key=False),
-    Kind("vllm", "vLLM", default_base_url="http://127.0.0.1:8000/v1", needs_key=False),
+    Kind(
+        "vllm",
+        "vLLM",
+        default_base_url="http://127.0.0.1:8000/v1",
+        needs_key=False,
+        quirks=frozenset({"top_k"}),
+    ),
     Kind("openai_compatible", "OpenAI-compatible", needs_key=False),
 )
 

@@ -77,9 +77,20 @@ class StreamTranslator(Protocol):
     a finish). ``finished`` turns true when the answer is complete as the wire format defines it.
     """
 
-    has_content: bool
-    finished: bool
-    usage: Usage
+    @property
+    def has_content(self) -> bool:
+        """Whether the first content event has come."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether the answer is complete."""
+        ...
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens so far: one object, filled as the stream goes."""
+        ...
 
     def feed(self, chunk: bytes) -> bytes:
         """Take a piece of the upstream body of any size; answer what may go to the client now.

@@ -1,0 +1,128 @@
+"""Relays a stream of the Messages format byte for byte, and reads it on the way."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from proxying import sse
+from proxying.adapters.anthropic_errors import read_error_in_answer
+from proxying.adapters.anthropic_usage import merge_usage, read_usage
+from proxying.adapters.base import Usage
+from proxying.adapters.openai_errors import error_object
+from proxying.errors import UpstreamError, UpstreamProtocolError, UpstreamStatusError
+
+STOP: Final = sse.encode_event(b'{"type":"message_stop"}', b"message_stop")
+# Blocks that begin empty: their content comes with the deltas. All others say something by beginning.
+_EMPTY_STARTS: Final = frozenset({"text", "thinking"})
+
+
+class AnthropicStream:
+    """One streamed answer for a client of the same dialect. Every event leaves with its ``event:`` line."""
+
+    def __init__(self, *, max_event_bytes: int = sse.MAX_EVENT_BYTES) -> None:
+        self.has_content = False
+        self.finished = False
+        self.usage = Usage()
+        self._splitter = sse.Splitter(max_event_bytes)
+        self._counts: dict[str, Any] = {}
+        self._has_stop_reason = False
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take a piece of the upstream body; answer what may go to the client now."""
+        if self._is_over():
+            return b""
+        kept: list[bytes] = []
+        try:
+            for block in self._splitter.feed(chunk):
+                kept.append(self._read(block))
+                if self._is_over():
+                    break
+        except UpstreamError as error:
+            error.partial = b"".join(kept)
+            raise
+        return kept[0] if len(kept) == 1 else b"".join(kept)
+
+    def end(self) -> bytes:
+        """The upstream body ended; answer what is missing of a complete stream."""
+        if self._is_over():
+            return b""
+        rest = self._splitter.rest()
+        closing = b""
+        if rest.strip():
+            try:
+                closing = self._read_rest(rest)
+            except UpstreamProtocolError:
+                # A cut event behind a complete answer takes nothing from the answer.
+                if not self._has_stop_reason:
+                    raise
+        if not self._is_over() and not self._has_stop_reason:
+            raise UpstreamProtocolError("The provider's stream ended before the answer was complete.")
+        closing += b"" if self._is_over() else STOP
+        self.finished = True
+        return closing
+
+    def _is_over(self) -> bool:
+        return self.finished
+
+    def _read_rest(self, rest: bytes) -> bytes:
+        """What stands after the last blank line: an event without one, or a plain error body."""
+        error = _bare_error(rest)
+        if error is not None:
+            raise UpstreamStatusError(read_error_in_answer(error))
+        return self._read(rest.rstrip(b"\r\n") + b"\n\n")
+
+    def _read(self, block: bytes) -> bytes:
+        """Take note of one block; answer it as the client gets it."""
+        event = sse.parse_event(block)
+        if event is None:
+            return block
+        try:
+            data = orjson.loads(event.data)
+        except orjson.JSONDecodeError as error:
+            raise UpstreamProtocolError("The provider sent an event that is not JSON.") from error
+        if not isinstance(data, dict):
+            raise UpstreamProtocolError("The provider sent an event that is not an object.")
+        kind = data.get("type")
+        if kind == "error" or event.name == b"error" or data.get("error"):
+            raise UpstreamStatusError(read_error_in_answer(error_object(data) or {"message": ""}))
+        self._note(kind, data)
+        if not event.name and isinstance(kind, str):
+            # T57: their SDKs drop an event without its event: line silently.
+            return b"event: " + kind.encode() + b"\n" + block.lstrip(b"\r\n").removeprefix(sse.BOM)
+        return block
+
+    def _note(self, kind: object, data: dict[str, Any]) -> None:
+        if kind == "content_block_delta":
+            self.has_content = True
+        elif kind == "content_block_start":
+            block = data.get("content_block")
+            if isinstance(block, dict) and block.get("type") not in _EMPTY_STARTS:
+                self.has_content = True
+        elif kind == "message_start":
+            message = data.get("message")
+            if isinstance(message, dict):
+                self._count(message.get("usage"))
+        elif kind == "message_delta":
+            delta = data.get("delta")
+            if isinstance(delta, dict) and delta.get("stop_reason"):
+                self.has_content = self._has_stop_reason = True
+            self._count(data.get("usage"))
+        elif kind == "message_stop":
+            if not self.has_content:
+                raise UpstreamProtocolError("The provider's stream ended without any content.")
+            self.finished = True
+
+    def _count(self, usage: object) -> None:
+        merge_usage(self._counts, usage)
+        read_usage(self._counts, self.usage)
+
+
+def _bare_error(rest: bytes) -> dict[str, Any] | None:
+    """Find an error that came as a plain JSON body where a stream was asked for."""
+    try:
+        data = orjson.loads(rest)
+    except orjson.JSONDecodeError:
+        return None
+    return error_object(data)

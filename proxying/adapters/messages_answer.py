@@ -1,0 +1,141 @@
+"""A chat completion as a Messages answer: what whole and streamed ones have in common, and the whole one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+
+from proxying.adapters.base import Usage
+from proxying.adapters.gateway_thinking import SIGNATURE_TEXT
+from proxying.adapters.openai_usage import read_usage
+
+_STOP_REASONS: Final = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "function_call": "tool_use",
+    "content_filter": "refusal",
+}
+_ID: Final = re.compile(r"[^A-Za-z0-9_-]")
+# Where the vendors put what the model thought.
+REASONING: Final = ("reasoning_content", "reasoning")
+NewId = Callable[[], str]
+
+
+def stop_reason(finish_reason: Any, *, has_tools: bool) -> str:
+    """Why the answer ended, in Anthropic's word. Some vendors say ``stop`` for calls of tools too."""
+    word = _STOP_REASONS.get(finish_reason, "end_turn") if isinstance(finish_reason, str) else "end_turn"
+    return "tool_use" if has_tools and word == "end_turn" else word
+
+
+def message_id(given: Any, new_id: NewId) -> str:
+    """An id of Anthropic's form, of the provider's where it has one."""
+    text = _ID.sub("_", given) if isinstance(given, str) else ""
+    if text.startswith("msg_"):
+        return text
+    return f"msg_{text or new_id()}"
+
+
+def tool_id(given: Any, new_id: NewId) -> str:
+    """The provider's id of a call; one is made where it has none, as with older Gemini models."""
+    return given if isinstance(given, str) and given else f"toolu_{new_id()}"
+
+
+def messages_usage(raw: Any) -> dict[str, Any]:
+    """The counts as Anthropic's clients read them: the prompt leaves cached tokens out."""
+    usage = Usage()
+    given = raw if isinstance(raw, dict) else {}
+    read_usage(given, usage)
+    details = given.get("prompt_tokens_details")
+    stored = details.get("cache_write_tokens") if isinstance(details, dict) else None
+    stored = stored if isinstance(stored, int) and stored > 0 else 0
+    cached = usage.cached_tokens or 0
+    return {
+        "input_tokens": max((usage.prompt_tokens or 0) - cached - stored, 0),
+        "cache_creation_input_tokens": stored,
+        "cache_read_input_tokens": cached,
+        "output_tokens": usage.completion_tokens or 0,
+    }
+
+
+def text_of(content: Any) -> str:
+    """The text of a message or delta; Mistral's is a list of parts."""
+    if isinstance(content, str):
+        return content
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    return "".join(str(part.get("text") or "") for part in parts if part.get("type") == "text")
+
+
+def reasoning_of(message: dict[str, Any]) -> str:
+    """What the model thought, wherever the vendor puts it."""
+    for name in REASONING:
+        if isinstance(message.get(name), str) and message[name]:
+            return str(message[name])
+    content = message.get("content")
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
+    return "".join(text_of(part.get("thinking")) for part in parts if part.get("type") == "thinking")
+
+
+def tool_input(arguments: Any) -> dict[str, Any]:
+    """A call's arguments as an object; what is not one is kept under a key of its own."""
+    if isinstance(arguments, dict):
+        return arguments
+    if not isinstance(arguments, str) or not arguments.strip():
+        return {}
+    try:
+        value = orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return {"invalid_json": arguments}
+    return value if isinstance(value, dict) else {"value": value}
+
+
+def messages_answer(answer: dict[str, Any], new_id: NewId) -> dict[str, Any]:
+    """A whole chat completion as a Messages answer; of several choices the first."""
+    choice = answer["choices"][0]
+    given = choice.get("message")
+    message = given if isinstance(given, dict) else {}  # Azure's filtered answers have none
+    content = _content(message, new_id)
+    has_tools = any(block["type"] == "tool_use" for block in content)
+    reason = stop_reason(choice.get("finish_reason"), has_tools=has_tools)
+    if message.get("refusal") and reason == "end_turn":
+        reason = "refusal"
+    return {
+        "id": message_id(answer.get("id"), new_id),
+        "type": "message",
+        "role": "assistant",
+        "model": answer.get("model") or "",
+        "content": content,
+        "stop_reason": reason,
+        "stop_sequence": None,
+        "usage": messages_usage(answer.get("usage")),
+    }
+
+
+def calls_of(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """The tool calls of a message or delta, the old single form included."""
+    calls = message.get("tool_calls")
+    if isinstance(calls, list) and calls:
+        return [call for call in calls if isinstance(call, dict)]
+    old = message.get("function_call")
+    return [{"index": 0, "function": old}] if isinstance(old, dict) else []
+
+
+def _content(message: dict[str, Any], new_id: NewId) -> list[dict[str, Any]]:
+    content: list[dict[str, Any]] = []
+    thought = reasoning_of(message)
+    if thought:
+        content.append({"type": "thinking", "thinking": thought, "signature": SIGNATURE_TEXT})
+    text = text_of(message.get("content")) + text_of(message.get("refusal"))
+    if text:
+        content.append({"type": "text", "text": text})
+    for call in calls_of(message):
+        function = call.get("function")
+        called = function if isinstance(function, dict) else {}
+        use = {"type": "tool_use", "id": tool_id(call.get("id"), new_id)}
+        content.append(
+            {**use, "name": called.get("name") or "", "input": tool_input(called.get("arguments"))}
+        )
+    return content
