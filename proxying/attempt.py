@@ -230,6 +230,7 @@ class Call:
                 self._leave()
                 self.up.spawn(_drain(chunks))
             else:
+                exchange.usage.broke_off()
                 self._abort()
             self.up.finish(exchange)
 

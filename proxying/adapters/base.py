@@ -53,12 +53,22 @@ class UpstreamRequest:
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens of one answer; None where the provider does not say. Prompt includes cached tokens."""
+    """Tokens of one answer; None where the provider does not say. Prompt includes cached tokens.
+
+    ``pieces`` are the content events of a stream so far: about a token each. They stand in for the completion
+    tokens of a stream that broke off before the provider counted.
+    """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    pieces: int = field(default=0, compare=False)
+
+    def broke_off(self) -> None:
+        """The answer will not be complete: count what was seen of it."""
+        if self.completion_tokens is None and self.pieces:
+            self.completion_tokens = self.pieces
 
 
 @dataclass(slots=True)

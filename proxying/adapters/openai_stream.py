@@ -138,11 +138,14 @@ class OpenAIStream:
             return
         if number not in self._finished_choices:
             self._open_choices.add(number)
+        if self.has_content:
+            self.usage.pieces += 1
         if not self.has_content:
             delta = choice.get("delta")
             self.has_content = bool(choice.get("text")) or (
                 isinstance(delta, dict) and any(delta.get(key) for key in _CONTENT_KEYS)
             )
+            self.usage.pieces += self.has_content
 
     def _all_choices_finished(self) -> bool:
         return not self._open_choices and len(self._finished_choices) >= self._expected
