@@ -8,8 +8,14 @@ import sys
 def main() -> None:
     """Run a management command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")  # noqa: TID251 - Django reads it here
-    from django.core.management import execute_from_command_line  # noqa: PLC0415 - after the settings are named
+    from django.conf import settings  # noqa: PLC0415 - after the settings are named
+    from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415
+    from django.core.management import execute_from_command_line  # noqa: PLC0415
 
+    try:
+        _ = settings.DEBUG  # the first look reads them all
+    except ImproperlyConfigured as problem:
+        sys.exit(f"Wrong setting: {problem} See docs/settings.md.")
     execute_from_command_line(sys.argv)
 
 

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from gateway_project import metrics_dir
 from gateway_project.worker import LIFESPAN_END_S
+from proxying.auth import is_loopback
 
 wsgi_app = "gateway_project.asgi:application"
 worker_class = "gateway_project.worker.DrainingWorker"
@@ -30,11 +31,19 @@ def on_starting(server: Any) -> None:
     if server.cfg.workers > 1 and not settings.CACHE_URL:
         count = server.cfg.workers
         raise SystemExit(f"{count} workers need a shared cache: set CACHE_URL, or use one worker.")
+    if settings.GATEWAY_ALLOW_ANONYMOUS and not all(map(is_loopback, server.cfg.bind)):
+        raise SystemExit("GATEWAY_ALLOW_ANONYMOUS is for addresses of this machine only: turn it off.")
     if server.cfg.workers > 1 or settings.PROMETHEUS_MULTIPROC_DIR:
         # Before the first worker: prometheus_client looks at the variable once, when it is imported.
-        settings.PROMETHEUS_MULTIPROC_DIR = metrics_dir.prepare(
-            settings.VAR_DIR, settings.PROMETHEUS_MULTIPROC_DIR
-        )
+        configured = settings.PROMETHEUS_MULTIPROC_DIR
+        try:
+            settings.PROMETHEUS_MULTIPROC_DIR = metrics_dir.prepare(settings.VAR_DIR, configured)
+        except OSError as problem:
+            where = configured or settings.VAR_DIR
+            raise SystemExit(
+                f"Metrics of several workers cannot be kept in {where} ({problem.strerror}): "
+                "set PROMETHEUS_MULTIPROC_DIR to a directory that can be written to."
+            ) from None
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = settings.PROMETHEUS_MULTIPROC_DIR
 
 

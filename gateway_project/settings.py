@@ -9,33 +9,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-import environ
-from django.core.exceptions import ImproperlyConfigured
-
+from gateway_project.environment import Environment
 from proxying import logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = BASE_DIR / "var"
 
-env = environ.FileAwareEnv()
+env = Environment()
 if (BASE_DIR / ".env").is_file():
-    env.read_env(str(BASE_DIR / ".env"))
-
-
-def positive(name: str, default: float) -> float:
-    """A number of the environment that must be above zero."""
-    value = float(env.float(name, default=default))
-    if not value > 0:
-        raise ImproperlyConfigured(f"{name} must be above 0, not {value:g}.")
-    return value
-
-
-def whole(name: str, default: int, least: int = 1) -> int:
-    """A whole number of the environment with a lower bound."""
-    value = int(env.int(name, default=default))
-    if value < least:
-        raise ImproperlyConfigured(f"{name} must be at least {least}, not {value}.")
-    return value
+    env.read_file(BASE_DIR / ".env")
 
 
 def local_secret() -> str:
@@ -48,10 +30,10 @@ def local_secret() -> str:
     return path.read_text()
 
 
-DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY", default="") or local_secret()
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+DEBUG = env.flag("DEBUG", default=False)
+SECRET_KEY = env.text("SECRET_KEY") or local_secret()
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -102,7 +84,7 @@ TEMPLATES = [
 def database() -> dict[str, Any]:
     """The database, tuned per engine: see ``docs/deploying.md`` for the reasons."""
     VAR_DIR.mkdir(parents=True, exist_ok=True)
-    config: dict[str, Any] = env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'sluice.sqlite3'}")
+    config: dict[str, Any] = env.database("DATABASE_URL", f"sqlite:///{VAR_DIR / 'sluice.sqlite3'}")
     if config["ENGINE"].endswith("sqlite3"):
         config["OPTIONS"] = {
             "timeout": 20,
@@ -124,10 +106,10 @@ DATABASES = {"default": database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # The shared cache: pins, tickets and health. redis:// or rediss://; empty: one worker, in its own memory.
-CACHE_URL = env.str("CACHE_URL", default="")
+CACHE_URL = env.cache("CACHE_URL")
 # Session pins kept in memory when CACHE_URL is empty; the one not used for longest makes room. In Redis
 # their time to live is the bound.
-GATEWAY_PINS_MAX = whole("GATEWAY_PINS_MAX", 50_000)
+GATEWAY_PINS_MAX = env.whole("GATEWAY_PINS_MAX", 50_000)
 
 
 def cache(alias: str, *, limit: int = 0, timeout_s: int | None = None) -> dict[str, Any]:
@@ -136,10 +118,6 @@ def cache(alias: str, *, limit: int = 0, timeout_s: int | None = None) -> dict[s
     if not CACHE_URL:
         memory = "routing.cachebackends.SluiceLocMemCache"
         return {**config, "BACKEND": memory, "LOCATION": alias, "OPTIONS": {"MAX_ENTRIES": limit}}
-    scheme, _, _ = CACHE_URL.partition("://")
-    if scheme not in {"redis", "rediss"}:
-        # The address may hold a password: only its scheme is repeated.
-        raise ImproperlyConfigured(f"CACHE_URL must begin with redis:// or rediss://, not {scheme[:20]!r}.")
     options: dict[str, Any] = {"socket_timeout": 1, "socket_connect_timeout": 1}
     if alias != "default":
         options["serializer"] = "routing.cachebackends.JSONSerializer"
@@ -159,7 +137,7 @@ CACHES = {
 }
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+TIME_ZONE = env.time_zone("TIME_ZONE", "UTC")
 USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
@@ -217,36 +195,33 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- the gateway; units are in the names ---
-GATEWAY_BIND = env.str("GATEWAY_BIND", default="127.0.0.1:8000")
-GATEWAY_WORKERS = whole("GATEWAY_WORKERS", 1)
+GATEWAY_BIND = env.bind("GATEWAY_BIND", "127.0.0.1:8000")
+GATEWAY_WORKERS = env.whole("GATEWAY_WORKERS", 1)
 # Proxies whose X-Forwarded-Proto is believed: addresses or networks, comma separated.
-GATEWAY_FORWARDED_ALLOW_IPS = env.str("GATEWAY_FORWARDED_ALLOW_IPS", default="127.0.0.1,::1")
-GATEWAY_MAX_BODY_BYTES = whole("GATEWAY_MAX_BODY_BYTES", 33_554_432)
-GATEWAY_SESSION_HEADER = env.str("GATEWAY_SESSION_HEADER", default="X-Session-ID")
-GATEWAY_USER_PATH_HEADER = env.str("GATEWAY_USER_PATH_HEADER", default="X-User-Path")
-GATEWAY_EXPOSE_ROUTING_HEADERS = env.bool("GATEWAY_EXPOSE_ROUTING_HEADERS", default=True)
-GATEWAY_EXPOSE_EXACT_MODELS = env.bool("GATEWAY_EXPOSE_EXACT_MODELS", default=True)
-GATEWAY_REFRESH_INTERVAL_S = positive("GATEWAY_REFRESH_INTERVAL_S", 0.25)
-GATEWAY_PROBE_INTERVAL_S = positive("GATEWAY_PROBE_INTERVAL_S", 60)
-GATEWAY_CONNECT_TIMEOUT_S = positive("GATEWAY_CONNECT_TIMEOUT_S", 5)
-GATEWAY_FIRST_BYTE_TIMEOUT_S = positive("GATEWAY_FIRST_BYTE_TIMEOUT_S", 300)
-GATEWAY_IDLE_TIMEOUT_S = positive("GATEWAY_IDLE_TIMEOUT_S", 120)
-GATEWAY_TOTAL_TIMEOUT_S = positive("GATEWAY_TOTAL_TIMEOUT_S", 600)
-GATEWAY_CIRCUIT_FAILURES = whole("GATEWAY_CIRCUIT_FAILURES", 5)
-GATEWAY_CIRCUIT_OPEN_S = positive("GATEWAY_CIRCUIT_OPEN_S", 30)
-GATEWAY_DRAIN_S = positive("GATEWAY_DRAIN_S", 600)
-GATEWAY_ENCRYPTION_KEYS = env.list("GATEWAY_ENCRYPTION_KEYS", default=[])
-GATEWAY_SECRET_ENV_ALLOW = env.list("GATEWAY_SECRET_ENV_ALLOW", default=["*_KEY", "*_KEY_*", "*_TOKEN"])
-GATEWAY_EGRESS_DENY_PRIVATE = env.bool("GATEWAY_EGRESS_DENY_PRIVATE", default=False)
-GATEWAY_METRICS_OPEN = env.bool("GATEWAY_METRICS_OPEN", default=False)
-GATEWAY_ALLOW_ANONYMOUS = env.bool("GATEWAY_ALLOW_ANONYMOUS", default=False)
-GATEWAY_LOG_FORMAT = env.str("GATEWAY_LOG_FORMAT", default="json")
+GATEWAY_FORWARDED_ALLOW_IPS = env.networks("GATEWAY_FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
+GATEWAY_MAX_BODY_BYTES = env.whole("GATEWAY_MAX_BODY_BYTES", 33_554_432)
+GATEWAY_SESSION_HEADER = env.header("GATEWAY_SESSION_HEADER", "X-Session-ID")
+GATEWAY_USER_PATH_HEADER = env.header("GATEWAY_USER_PATH_HEADER", "X-User-Path")
+GATEWAY_EXPOSE_ROUTING_HEADERS = env.flag("GATEWAY_EXPOSE_ROUTING_HEADERS", default=True)
+GATEWAY_EXPOSE_EXACT_MODELS = env.flag("GATEWAY_EXPOSE_EXACT_MODELS", default=True)
+GATEWAY_REFRESH_INTERVAL_S = env.positive("GATEWAY_REFRESH_INTERVAL_S", 0.25)
+GATEWAY_PROBE_INTERVAL_S = env.positive("GATEWAY_PROBE_INTERVAL_S", 60)
+GATEWAY_CONNECT_TIMEOUT_S = env.positive("GATEWAY_CONNECT_TIMEOUT_S", 5)
+GATEWAY_FIRST_BYTE_TIMEOUT_S = env.positive("GATEWAY_FIRST_BYTE_TIMEOUT_S", 300)
+GATEWAY_IDLE_TIMEOUT_S = env.positive("GATEWAY_IDLE_TIMEOUT_S", 120)
+GATEWAY_TOTAL_TIMEOUT_S = env.positive("GATEWAY_TOTAL_TIMEOUT_S", 600)
+GATEWAY_CIRCUIT_FAILURES = env.whole("GATEWAY_CIRCUIT_FAILURES", 5)
+GATEWAY_CIRCUIT_OPEN_S = env.positive("GATEWAY_CIRCUIT_OPEN_S", 30)
+GATEWAY_DRAIN_S = env.positive("GATEWAY_DRAIN_S", 600)
+GATEWAY_ENCRYPTION_KEYS = env.words("GATEWAY_ENCRYPTION_KEYS")
+GATEWAY_SECRET_ENV_ALLOW = env.words("GATEWAY_SECRET_ENV_ALLOW", ["*_KEY", "*_KEY_*", "*_TOKEN"])
+GATEWAY_EGRESS_DENY_PRIVATE = env.flag("GATEWAY_EGRESS_DENY_PRIVATE", default=False)
+GATEWAY_METRICS_OPEN = env.flag("GATEWAY_METRICS_OPEN", default=False)
+GATEWAY_ALLOW_ANONYMOUS = env.flag("GATEWAY_ALLOW_ANONYMOUS", default=False)
+GATEWAY_LOG_FORMAT = env.one_of("GATEWAY_LOG_FORMAT", logs.FORMATS)
 # Where several workers put their metrics together; prometheus_client itself reads the same variable.
-PROMETHEUS_MULTIPROC_DIR = env.str("PROMETHEUS_MULTIPROC_DIR", default="")
+PROMETHEUS_MULTIPROC_DIR = env.text("PROMETHEUS_MULTIPROC_DIR")
 # Where ${NAME} in a provider's credential is looked up; routing/credentials.py applies the allow-list.
 GATEWAY_SECRET_ENVIRONMENT = os.environ
 
-try:
-    LOGGING = logs.configure(GATEWAY_LOG_FORMAT)
-except ValueError as problem:
-    raise ImproperlyConfigured(str(problem)) from None
+LOGGING = logs.configure(GATEWAY_LOG_FORMAT)

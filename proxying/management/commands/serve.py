@@ -14,6 +14,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from gateway_project.environment import is_bind
+from proxying.auth import is_loopback
+
 
 class Command(BaseCommand):
     help = "Serve the gateway, its API, admin and dashboard with gunicorn."
@@ -24,6 +27,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         bind, workers = options["bind"], options["workers"]
+        if not is_bind(bind):
+            raise CommandError(f"--bind takes an address with a port, such as 127.0.0.1:8000, not {bind!r}.")
+        if workers < 1:
+            raise CommandError(f"--workers must be at least 1, not {workers}.")
+        if settings.GATEWAY_ALLOW_ANONYMOUS and not is_loopback(bind):
+            raise CommandError(
+                f"GATEWAY_ALLOW_ANONYMOUS is on and {bind} can be reached from other machines: "
+                "turn it off and make keys with create_api_key, or bind to 127.0.0.1."
+            )
         if workers > 1 and not settings.CACHE_URL:
             raise CommandError(f"{workers} workers need a shared cache: set CACHE_URL, or use one worker.")
         check_database()
