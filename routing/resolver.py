@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from routing.eligibility import MARKS, evaluate
@@ -25,7 +25,6 @@ from routing.types import (
     Pool,
     RouteRequest,
     RoutingTable,
-    nothing,
 )
 
 _REMEMBERED_PLANS: Final = 5_000
@@ -40,16 +39,12 @@ PlanKey: TypeAlias = tuple[str, str | None, Endpoint, tuple[str, ...] | None]
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was true at ``now``: the table, the health, and for each pool the decision it would make next.
-
-    ``in_flight`` counts this process's calls under way, by provider.
-    """
+    """What was true at ``now``: the table, the health, and for each pool the decision it would make next."""
 
     table: RoutingTable
     health: HealthView
     now: float
     decisions: tuple[Decision, ...]
-    in_flight: Mapping[str, int] = field(default_factory=nothing)
 
 
 class Resolver:
@@ -114,7 +109,7 @@ class Resolver:
         for name in table.pools:
             made = plan(table, view, RouteRequest(name), now=now, any_endpoint=True)
             decisions.append(await self._peek(made, now))
-        return Survey(table, view, now, tuple(decisions), self._health.in_flight())
+        return Survey(table, view, now, tuple(decisions))
 
     async def ask(self, request: RouteRequest) -> tuple[Plan, Decision, Survey]:
         """A peek with all that it was made of; the survey holds the table, health and time, and no pools."""

@@ -22,7 +22,7 @@ from routing.models import AdminToken, ClientKey
 class KeyDesk(Desk):
     """Keys of one table."""
 
-    serializer_class: type[KeyBody]
+    serializer_class: ClassVar[type[KeyBody]]
     not_found_code = "key_not_found"
     table: ClassVar[type[ClientKey] | type[AdminToken]]
     create: ClassVar[Callable[..., tuple[ClientKey | AdminToken, str]]]

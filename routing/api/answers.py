@@ -15,6 +15,7 @@ from routing.types import (
     Affinity,
     CandidateStatus,
     DiscoveryState,
+    InventoryMode,
     PoolStatus,
     Reason,
     RuntimeClass,
@@ -261,17 +262,41 @@ class StatusSummary(Answer):
     degraded = serializers.IntegerField()
     unhealthy = serializers.IntegerField()
     disabled = serializers.IntegerField()
-    overall_status = serializers.ChoiceField(list(RuntimeClass))
+    overall_status = serializers.ChoiceField([*RuntimeClass, "disabled", "unknown"])
 
 
-class DiscoveryShape(Answer):
-    """How the last model discovery ended."""
+class CredentialShape(Answer):
+    """What is known of a provider's credential."""
 
+    state = serializers.ChoiceField(["set", "none", "missing", "refused", "on_trial"])
+    shown = serializers.CharField(allow_blank=True, help_text="The reference, or how a stored key ends.")
+    cause = serializers.CharField(required=False)
+    until = serializers.DateTimeField(required=False)
+
+
+class InventoryShape(Answer):
+    """What model discovery found."""
+
+    mode = serializers.ChoiceField(list(InventoryMode))
     state = serializers.ChoiceField(list(DiscoveryState))
-    models = serializers.IntegerField()
-    checked_at = serializers.DateTimeField(allow_null=True)
+    listable = serializers.BooleanField()
+    configured = serializers.IntegerField()
+    discovered = serializers.IntegerField()
+    shown = serializers.IntegerField()
     failures = serializers.IntegerField()
+    checked_at = serializers.DateTimeField(required=False)
+    failing_since = serializers.DateTimeField(required=False)
     error = serializers.CharField(required=False)
+
+
+class SwitchShape(Answer):
+    """A switch that somebody has set."""
+
+    enabled = serializers.BooleanField()
+    reason = serializers.CharField(required=False)
+    expires_at = serializers.DateTimeField(required=False)
+    updated_by = serializers.CharField(required=False)
+    updated_at = serializers.DateTimeField(required=False, allow_null=True)
 
 
 class ProviderStatus(Answer):
@@ -279,21 +304,40 @@ class ProviderStatus(Answer):
 
     name = serializers.CharField()
     type = serializers.CharField()
-    base_url = serializers.CharField()
+    type_label = serializers.CharField()
     enabled = serializers.BooleanField()
     status = serializers.ChoiceField([*RuntimeClass, "disabled"])
     runtime_status = serializers.ChoiceField(list(RuntimeClass))
     status_reason = serializers.CharField(required=False)
     last_error = serializers.CharField(required=False)
-    discovery = DiscoveryShape()
+    credential = CredentialShape()
+    inventory = InventoryShape()
     circuits = CircuitShape(many=True)
-    pools = serializers.ListField(child=serializers.CharField())
-    models_listed = serializers.IntegerField()
-    models_used = serializers.IntegerField()
-    credential = serializers.CharField(allow_blank=True)
     in_flight = serializers.IntegerField()
-    max_in_flight = serializers.IntegerField(allow_null=True)
+    max_in_flight = serializers.IntegerField(required=False)
+    busy = serializers.BooleanField()
+    pools = serializers.ListField(child=serializers.CharField())
+    models_used = serializers.ListField(child=serializers.CharField())
+    switch = SwitchShape(required=False)
     last_success_at = serializers.DateTimeField(required=False)
+
+
+class SkippedShape(Answer):
+    """A row that cannot be used."""
+
+    object = serializers.CharField()
+    problem = serializers.CharField()
+
+
+class EventShape(Answer):
+    """A change of health."""
+
+    at = serializers.DateTimeField()
+    provider_name = serializers.CharField()
+    event = serializers.CharField()
+    model = serializers.CharField(required=False)
+    cause = serializers.CharField(required=False)
+    until = serializers.DateTimeField(required=False)
 
 
 class ProvidersStatus(Answer):
@@ -301,6 +345,8 @@ class ProvidersStatus(Answer):
 
     summary = StatusSummary()
     providers = ProviderStatus(many=True)
+    skipped = SkippedShape(many=True)
+    events = EventShape(many=True)
 
 
 class RevisionShape(Answer):

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Final
 
+from rest_framework import serializers
 from rest_framework.exceptions import NotFound
-from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from routing import live, queries, services
 from routing.api.authentication import TokenUser
@@ -23,7 +24,7 @@ WRITING: Final = ("reason", "confirm", "expected_revision", "dry_run")
 REVISION_HEADER: Final = "X-Gateway-Revision"
 
 
-class AdminView(GenericAPIView[Any]):
+class AdminView(APIView):
     """A view of the admin API. ``rights`` says, by method, what a caller must be allowed.
 
     ``models_seen`` names tables that a signed-in user needs Django's own permissions for besides.
@@ -31,7 +32,11 @@ class AdminView(GenericAPIView[Any]):
 
     rights: ClassVar[Mapping[str, Right]] = {}
     models_seen: ClassVar[tuple[str, ...]] = ()
-    pagination_class = None
+    serializer_class: ClassVar[type[serializers.Serializer[Any]]]
+
+    def get_serializer(self, *args: Any, **kwargs: Any) -> serializers.Serializer[Any]:
+        """An empty body, for the browsable pages and the description."""
+        return self.serializer_class(*args, **kwargs)
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Say which revision is in force, for ``expected_revision``."""

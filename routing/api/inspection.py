@@ -10,19 +10,24 @@ from rest_framework.parsers import FormParser, JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from routing import live, provider_shapes, queries, shapes
+from routing import live, queries, shapes
 from routing.api.answers import ExplanationShape, PoolShape, ProvidersStatus
 from routing.api.base import AdminView
 from routing.api.fields import Strict
 from routing.api.permissions import Right
 from routing.explain import Assumption, parse_answer
 from routing.inquiry import Question, QuestionError, explain
+from routing.provider_status import HealthReport, providers_status
 from routing.resolver import Resolver, Survey
 from routing.types import Endpoint
 
 
 async def _survey(resolver: Resolver) -> Survey:
     return await resolver.survey()
+
+
+async def _health_report(resolver: Resolver) -> HealthReport:
+    return await resolver.health_report()
 
 
 class ModelPools(AdminView):
@@ -52,7 +57,7 @@ class ModelPools(AdminView):
 class ProvidersState(AdminView):
     """Every provider with its class, what that rests on, and what uses it.
 
-    `in_flight` counts the calls of the worker that answers.
+    `in_flight` and `events` are those of the worker that answers.
     """
 
     serializer_class = ProvidersStatus
@@ -61,12 +66,20 @@ class ProvidersState(AdminView):
     @extend_schema(operation_id="get_providers_status", responses=ProvidersStatus)
     def get(self, request: Request) -> Response:
         """A summary, and the providers by name."""
-        survey = live.ask(_survey)
-        providers = provider_shapes.all_statuses(survey.table, survey.health, survey.now, survey.in_flight)
-        credentials = queries.credential_texts()
-        for shape in providers:
-            shape["credential"] = credentials.get(shape["name"], "")
-        return Response({"summary": provider_shapes.summary(providers), "providers": providers})
+        report = live.ask(_health_report)
+        answer = providers_status(report)
+        stored = queries.credential_texts()
+        for shape in answer["providers"]:
+            shape["credential"]["shown"] = stored.get(shape["name"], "")
+            shape["models_used"] = sorted(
+                {
+                    candidate.model
+                    for pool in report.table.pools.values()
+                    for candidate in pool.candidates
+                    if candidate.provider == shape["name"]
+                }
+            )
+        return Response(answer)
 
 
 @extend_schema_field(

@@ -28,7 +28,7 @@ class Desk(AdminView):
     ``params`` maps the columns that services name in refusals to the names of the API.
     """
 
-    serializer_class: type[WriteBody]
+    serializer_class: ClassVar[type[WriteBody]]
     noun: ClassVar[str]
     id_field: ClassVar[str] = "name"
     not_found_code: ClassVar[str]
@@ -155,7 +155,7 @@ def described(plural: str, singular: str) -> Callable[[ViewClass], ViewClass]:
     """Name the operations of a collection or an item in the OpenAPI description."""
 
     def decorate(view: ViewClass) -> ViewClass:
-        shape: type[serializers.Serializer[Any]] = view.serializer_class  # type: ignore[misc,assignment]  # always set
+        shape: type[serializers.Serializer[Any]] = view.serializer_class
         either = _or_dry_run(shape)
         known = {
             "get": extend_schema(operation_id=f"get_{singular}", responses=shape),

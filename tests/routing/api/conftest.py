@@ -92,7 +92,10 @@ def nobody(db: None) -> Script:
 @pytest.fixture
 def pools(db: None) -> None:
     """Two providers, two pools (``shared/x`` is in both), an alias, defaults."""
-    east, west = (factories.ProviderFactory(name=name) for name in ("east", "west"))
+    east, west = (
+        factories.ProviderFactory(name=name, configured_models=[model], probe_state="ok")
+        for name, model in (("east", "x"), ("west", "y"))
+    )
     for canonical, strategy in (("chat", ""), ("weighted", "weighted_round_robin")):
         pool = factories.ModelPoolFactory(canonical_model=canonical, strategy=strategy)
         factories.PoolCandidateFactory(pool=pool, provider=east, model="x", priority=1, weight=10)
