@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import factory
 from factory.django import DjangoModelFactory
 
+from proxying.models import RequestRecord
 from routing import keys, models
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -98,3 +99,48 @@ class AdminTokenFactory(DjangoModelFactory):
     name = factory.Sequence(lambda n: f"token-{n}")
     prefix = factory.LazyAttribute(lambda row: row.secret[: keys.SHOWN_CHARACTERS])
     digest = factory.LazyAttribute(lambda row: keys.key_digest(row.secret).hex())
+
+
+class RoutingRevisionFactory(DjangoModelFactory):
+    class Meta:
+        model = models.RoutingRevision
+
+    number = factory.Sequence(lambda n: n + 1)
+    actor = "ada"
+    source = "admin"
+    summary = factory.LazyAttribute(lambda row: f"Change {row.number}")
+
+
+class RequestRecordFactory(DjangoModelFactory):
+    """One answered request."""
+
+    class Meta:
+        model = RequestRecord
+
+    request_id = factory.Sequence(lambda n: f"request-{n}")
+    decision_id = factory.Sequence(lambda n: f"{n:032x}")
+    started_at = factory.Sequence(lambda n: NOW + timedelta(seconds=n))
+    endpoint = "chat_completions"
+    requested_model = "chat"
+    canonical_model = "chat"
+    strategy = "priority_failover"
+    effective_candidate = "east/x"
+    selected_provider_name = "east"
+    selected_exact_model = "x"
+    affinity = "none"
+    attempts = factory.LazyAttribute(
+        lambda row: [
+            {
+                "provider": row.selected_provider_name,
+                "model": row.selected_exact_model,
+                "started_at": 1_795_435_200.0,
+                "latency_ms": 12.5,
+                "status": row.status,
+                "error": None,
+            }
+        ]
+    )
+    attempt_count = 1
+    status = 200
+    outcome = "ok"
+    latency_ms = 12.5

@@ -72,7 +72,7 @@ class AttemptRecord(Answer):
 
     provider = serializers.CharField()
     model = serializers.CharField()
-    started_at = serializers.JSONField(help_text="When it began.")
+    started_at = serializers.FloatField(help_text="Unix seconds.")
     latency_ms = serializers.FloatField(allow_null=True)
     status = serializers.IntegerField(allow_null=True)
     error = serializers.CharField(allow_null=True, allow_blank=True)
@@ -90,7 +90,7 @@ class Record(serializers.ModelSerializer[RequestRecord]):
 
 
 class Requests(AdminView):
-    """The records of requests, newest first. Prompts and answers are not in them."""
+    """The records of requests, the last one recorded first. Prompts and answers are not in them."""
 
     serializer_class = Record
     rights: ClassVar = {"GET": Right.VIEW}
@@ -102,7 +102,9 @@ class Requests(AdminView):
         query = RecordQuery(data=request.query_params)
         query.is_valid(raise_exception=True)
         rows = narrowed(RequestRecord.objects.all(), query.validated_data)
-        return Newest("-started_at", "-id").answer(rows, request, self, shape)
+        # In the order of recording: that is unique, and a long request that ends later is not missed by
+        # a script that reads on from where it was.
+        return Newest("-id").answer(rows, request, self, shape)
 
 
 class RequestDetail(AdminView):

@@ -15,7 +15,13 @@ from routing.api.fields import LARGEST_NUMBER, WriteBody
 from routing.api.objects import Collection, Desk, described
 from routing.api.permissions import Right
 from routing.api.rows import Shape
-from routing.api.serializers import AdminTokenBody, ClientKeyBody, KeyBody
+from routing.api.serializers import (
+    AdminTokenBody,
+    AdminTokenMade,
+    ClientKeyBody,
+    ClientKeyMade,
+    KeyBody,
+)
 from routing.models import AdminToken, ClientKey
 
 
@@ -23,6 +29,7 @@ class KeyDesk(Desk):
     """Keys of one table."""
 
     serializer_class: ClassVar[type[KeyBody]]
+    made_class: ClassVar[type[KeyBody]]
     not_found_code = "key_not_found"
     table: ClassVar[type[ClientKey] | type[AdminToken]]
     create: ClassVar[Callable[..., tuple[ClientKey | AdminToken, str]]]
@@ -48,7 +55,7 @@ class KeyCollection(KeyDesk, Collection):
         if write.dry_run:
             return write.rehearsal()
         shape = {**self.shape(row), "key": secret}
-        return Response(self.serializer_class(shape).data, status=201)
+        return Response(self.made_class(shape).data, status=201)
 
 
 class KeyItem(KeyDesk):
@@ -82,6 +89,7 @@ class ClientKeyDesk(KeyDesk):
     """Keys for `/v1`."""
 
     serializer_class = ClientKeyBody
+    made_class = ClientKeyMade
     noun = "client key"
     models_seen = ("routing.clientkey",)
     table = ClientKey
@@ -101,6 +109,7 @@ class AdminTokenDesk(KeyDesk):
     """Tokens for `/admin`."""
 
     serializer_class = AdminTokenBody
+    made_class = AdminTokenMade
     noun = "admin token"
     models_seen = ("routing.admintoken",)
     table = AdminToken

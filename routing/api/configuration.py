@@ -39,7 +39,7 @@ class ProviderDesk(Desk):
 
     def save(self, name: str, values: Mapping[str, Any], write: Write, *, whole: bool) -> None:
         """A body has every column when it is whole."""
-        services.save_provider(name=name, values=values, **write.how)
+        services.save_provider(name=name, values=rows.without_echo(values, self.find(name)), **write.how)
 
     def remove(self, name: str, how: services.How) -> None:
         """Refused while pools or aliases use it."""
@@ -71,6 +71,7 @@ class PoolDesk(Desk):
         """Policy values that a whole body leaves out are unset."""
         columns = {**(rows.unset_policy() if whole else {}), **rows.policy_columns(values)}
         columns.update({key: values[key] for key in ("description", "enabled") if key in values})
+        columns = rows.without_echo(columns, self.find(name))
         services.save_pool(
             canonical_model=name, values=columns, candidates=values.get("candidates"), **write.how
         )

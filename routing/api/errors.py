@@ -106,5 +106,5 @@ def _first(detail: Any, path: str = "") -> tuple[str | None, str]:
             nested = isinstance(inner, dict)
             if nested and not inner:
                 continue
-            return _first(inner, f"{path}[{position}]" if nested else path)
+            return _first(inner, f"{path}.{position}" if nested else path)
     return (path or None), "" if detail is None else str(detail)

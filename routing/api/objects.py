@@ -162,7 +162,7 @@ def described(plural: str, singular: str) -> Callable[[ViewClass], ViewClass]:
             "post": extend_schema(
                 operation_id=f"create_{singular}",
                 parameters=[WriteQuery],
-                responses={201: shape, 200: DryRun},
+                responses={201: getattr(view, "made_class", shape), 200: DryRun},
             ),
             "put": extend_schema(
                 operation_id=f"put_{singular}", parameters=[WriteQuery], responses={200: either, 201: shape}

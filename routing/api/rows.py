@@ -112,6 +112,12 @@ def admin_token(row: AdminToken) -> Shape:
     return {**_key(row), "read_only": row.read_only}
 
 
+def without_echo(values: Mapping[str, Any], row: Switchable | None) -> Shape:
+    """What to write, without a switch that is so already: writing back what was read sets no switch."""
+    is_on = True if row is None else row.enabled
+    return {name: value for name, value in values.items() if name != "enabled" or value != is_on}
+
+
 def policy(columns: Mapping[str, Any]) -> Shape:
     """The policy columns as the API shows them: null where nothing is set."""
     shape: Shape = {

@@ -134,12 +134,11 @@ class AliasBody(WriteBody):
 
 
 class KeyBody(WriteBody):
-    """What keys and tokens have in common. `key` is answered once, when it is made."""
+    """What keys and tokens have in common."""
 
     id = serializers.IntegerField(read_only=True)
     name = serializers.CharField(max_length=150)
     prefix = serializers.CharField(read_only=True)
-    key = serializers.CharField(read_only=True, required=False)
     enabled = OnOff(default=True)
     expires_at = serializers.DateTimeField(allow_null=True, default=None)
     created_at = serializers.DateTimeField(read_only=True)
@@ -153,7 +152,19 @@ class ClientKeyBody(KeyBody):
     models = names(default=list)
 
 
+class ClientKeyMade(ClientKeyBody):
+    """A new key for `/v1`; `key` is shown this once."""
+
+    key = serializers.CharField(read_only=True)
+
+
 class AdminTokenBody(KeyBody):
     """A token for `/admin`."""
 
     read_only = OnOff(default=False)  # type: ignore[assignment]  # a field of this name, not an option
+
+
+class AdminTokenMade(AdminTokenBody):
+    """A new token for `/admin`; `key` is shown this once."""
+
+    key = serializers.CharField(read_only=True)
