@@ -39,12 +39,16 @@ PlanKey: TypeAlias = tuple[str, str | None, Endpoint, tuple[str, ...] | None]
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was true at ``now``: the table, the health, and for each pool the decision it would make next."""
+    """What was true at ``now``: the table, the health, and for each pool the decision it would make next.
+
+    ``in_flight`` counts this process's calls under way, by provider.
+    """
 
     table: RoutingTable
     health: HealthView
     now: float
     decisions: tuple[Decision, ...]
+    in_flight: Mapping[str, int] = field(default_factory=nothing)
 
 
 class Resolver:
@@ -109,7 +113,7 @@ class Resolver:
         for name in table.pools:
             made = plan(table, view, RouteRequest(name), now=now, any_endpoint=True)
             decisions.append(await self._peek(made, now))
-        return Survey(table, view, now, tuple(decisions))
+        return Survey(table, view, now, tuple(decisions), self._health.in_flight())
 
     async def ask(self, request: RouteRequest) -> tuple[Plan, Decision, Survey]:
         """A peek with all that it was made of; the survey holds the table, health and time, and no pools."""
