@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from routing.eligibility import MARKS, evaluate
@@ -25,6 +25,7 @@ from routing.types import (
     Pool,
     RouteRequest,
     RoutingTable,
+    nothing,
 )
 
 _REMEMBERED_PLANS: Final = 5_000
