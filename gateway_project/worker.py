@@ -44,6 +44,9 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
         self.heard_at = self.worker.loop.time()
         super().data_received(data)
 
+    def _will_close(self, request: Any, response_requires_close: bool) -> bool:
+        return self.worker.is_draining or bool(super()._will_close(request, response_requires_close))
+
     def close_if_idle(self, since: float) -> None:
         """Close unless an answer is under way, or something came after ``since`` or waits in the socket."""
         if not self._awaiting_request or self._finishing_calls or self.heard_at > since:
@@ -66,6 +69,9 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.connections: set[Connection] = set()
+        self.is_draining = False
+        self._has_begun = False
+        self._main_task: asyncio.Task[Any] | None = None
         self.drain_s = max(1.0, self.cfg.graceful_timeout - LIFESPAN_END_S)
 
     def init_process(self) -> None:
@@ -85,22 +91,40 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships 
 
     async def _serve(self) -> None:
         super().init_signals()
+        self._main_task = asyncio.current_task()
         if self.alive:
             await super()._serve()
 
+    def notify(self) -> None:
+        """Beat; the main loop does so from its first turn on."""
+        self._has_begun = True
+        super().notify()
+
     def handle_exit_signal(self) -> None:
-        """SIGTERM: unready from now on; the main loop goes on to ``_shutdown`` within a second."""
-        super().handle_exit_signal()
-        _announce_drain()
+        """SIGTERM: unready from now on, and on to ``_shutdown``.
+
+        ``alive`` stays: without it, connections end after answers that did not say so, and a client's next
+        request would be lost.
+        """
+        if not self._has_begun:
+            self.alive = False
+        elif not self.is_draining and self._main_task is not None:
+            self._main_task.cancel()  # the main loop takes that for its end
+        self._begin_drain()
 
     def handle_quit_signal(self) -> None:
         """SIGINT or SIGQUIT: as above, but running answers are cut."""
         super().handle_quit_signal()
-        _announce_drain()
+        self._begin_drain()
+
+    def _begin_drain(self) -> None:
+        from proxying import runtime  # noqa: PLC0415 - the master loads this file before Django is set up
+
+        self.is_draining = True
+        runtime.drain()
 
     async def _shutdown(self) -> None:
-        self.alive = False  # also when the master is gone: answers say Connection: close
-        _announce_drain()
+        self._begin_drain()  # also when the master is gone
         self.log.info("Worker draining: %d connections", len(self.connections))
         began_at = self.loop.time()
         await self._stop_listening()
@@ -126,12 +150,6 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships 
             await asyncio.sleep(_TURN_S)
         for server in self.servers:
             server.close()
-
-
-def _announce_drain() -> None:
-    from proxying import runtime  # noqa: PLC0415 - the master loads this file before Django is set up
-
-    runtime.drain()
 
 
 def _has_input(transport: Any) -> bool:

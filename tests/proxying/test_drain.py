@@ -75,10 +75,12 @@ async def asking(gateway, until: asyncio.Event) -> list[int]:
     return answers
 
 
-async def test_reload_under_load_loses_nothing(tmp_path, upstream):
+@pytest.mark.parametrize("event_loop", ["asyncio", "uvloop"])
+async def test_reload_under_load_loses_nothing(tmp_path, upstream, event_loop):
     """SIGHUP replaces the workers while clients with and without keep-alive ask on."""
     up = await upstream()
-    async with deployed(tmp_path, up.base_url) as gateway, Wire(gateway) as stream:
+    chosen = {"GUNICORN_CMD_ARGS": f"--asgi-loop {event_loop}"}
+    async with deployed(tmp_path, up.base_url, **chosen) as gateway, Wire(gateway) as stream:
         up.script(Script(pieces=stream_pieces([str(n) for n in range(50)]), piece_delay_s=0.1))
         stream.ask(STREAM)
         assert (await stream.head())[0] == 200
