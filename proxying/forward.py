@@ -24,7 +24,7 @@ from proxying.http import Answer
 from proxying.outcome import Exchange
 from routing import policies
 from routing.kinds import KINDS
-from routing.types import Affinity, Candidate, Provider, Refusal, RouteRequest
+from routing.types import Affinity, Candidate, Endpoint, Provider, Refusal, RouteRequest
 
 
 async def forward(exchange: Exchange, body: ClientBody, route: RouteRequest, up: Upstreams) -> Answer:
@@ -36,7 +36,9 @@ async def forward(exchange: Exchange, body: ClientBody, route: RouteRequest, up:
         UpstreamError: the last attempt's error.
         InvalidRequestError: no candidate's wire format can express the request.
     """
-    decision = await up.resolver.resolve(route)
+    # Counting tokens takes no turn of the answers: no ticket, no pin.
+    decide = up.resolver.peek if route.endpoint is Endpoint.COUNT_TOKENS else up.resolver.resolve
+    decision = await decide(route)
     exchange.decision, exchange.affinity = decision, decision.affinity
     if decision.refusal is not None:
         raise NoCandidateError(decision.refusal)
@@ -144,7 +146,7 @@ class _Loop:
         """
         exchange, decision = self.exchange, self.exchange.decision
         exchange.served = candidate
-        if decision is None or decision.pin_key is None:
+        if decision is None or decision.pin_key is None or self.body.endpoint is Endpoint.COUNT_TOKENS:
             return
         if decision.affinity is Affinity.HIT:
             if candidate is decision.order[0]:

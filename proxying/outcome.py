@@ -17,6 +17,7 @@ from routing.identifiers import new_id
 from routing.types import Affinity, Caller, Candidate, Decision, Endpoint
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_ANTHROPIC: Final = frozenset({Endpoint.MESSAGES, Endpoint.COUNT_TOKENS})
 # The bytes that a path segment may hold, and "%" itself is escaped: the value can be read back.
 _PLAIN: Final = "/:@!$&'()*+,;=-._~ "
 
@@ -116,9 +117,16 @@ def attempt_error(error: GatewayError) -> str:
     return f"{code}: {error.message}"[:300]
 
 
+def id_headers(request_id: str, dialect: str) -> Headers:
+    """The request's id by the name that each dialect's SDK reads."""
+    value = request_id.encode()
+    headers: Headers = [(b"x-request-id", value)]
+    return [*headers, (b"request-id", value)] if dialect == "anthropic" else headers
+
+
 def response_headers(exchange: Exchange, *, routing: bool) -> Headers:
     """The headers of section "what a decision leaves behind"; only the request's id without ``routing``."""
-    headers: Headers = [(b"x-request-id", exchange.request_id.encode())]
+    headers = id_headers(exchange.request_id, "anthropic" if exchange.endpoint in _ANTHROPIC else "openai")
     decision = exchange.decision
     if not routing or decision is None:
         return headers

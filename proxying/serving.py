@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
 
+from proxying.adapters.base import ClientBody
+from proxying.attempt import Upstreams
 from proxying.auth import authenticate
 from proxying.errors import (
     AuthenticationError,
@@ -16,23 +17,29 @@ from proxying.errors import (
 )
 from proxying.forward import forward
 from proxying.http import Answer, GatewayRequest
-from proxying.outcome import Exchange, request_id, response_headers
+from proxying.outcome import Exchange, id_headers, request_id, response_headers
 from proxying.runtime import Runtime, current
 from proxying.schemas import parse_body
 from routing.types import Caller, Endpoint, RouteRequest
 
 logger = logging.getLogger("sluice.serving")
 _LONGEST_SESSION_KEY = 1024
+Serve = Callable[[Exchange, ClientBody, RouteRequest, Upstreams], Awaitable[Answer]]
 
 
-async def infer(request: GatewayRequest, endpoint: Endpoint, *, dialect: str = "openai") -> Answer:
-    """Serve one inference request; every failure becomes an error in the client's dialect."""
+async def infer(
+    request: GatewayRequest, endpoint: Endpoint, *, dialect: str = "openai", serve: Serve = forward
+) -> Answer:
+    """Serve one inference request; every failure becomes an error in the client's dialect.
+
+    ``serve`` answers it once it is known who asks for what.
+    """
     runtime = current()
     exchange = Exchange(endpoint, request.headers, request.started, request_id(request.headers))
     answer: Answer | None = None
     try:
         try:
-            answer = await _serve(request, exchange, runtime)
+            answer = await _serve(request, exchange, runtime, serve)
         except GatewayError as error:
             answer = _failed(exchange, error, dialect)
         except Exception:
@@ -57,7 +64,7 @@ async def answer_or_error(
         answer = work(runtime, caller_of(request.headers, runtime))
     except GatewayError as error:
         answer = error_answer(error, dialect, given_id)
-    answer.headers.append((b"x-request-id", given_id.encode()))
+    answer.headers += id_headers(given_id, dialect)
     return answer
 
 
@@ -77,16 +84,20 @@ def caller_of(headers: Mapping[str, str], runtime: Runtime) -> Caller:
 
 
 def session_key(
-    headers: Mapping[str, str], data: Mapping[str, Any], caller: Caller, session_header: str
+    headers: Mapping[str, str], body: ClientBody, caller: Caller, session_header: str
 ) -> str | None:
     """What a session is known by: header, body, the caller's path. T43: never the request's id."""
-    for value in (headers.get(session_header), data.get("prompt_cache_key"), data.get("user")):
+    data, metadata = body.data, body.data.get("metadata")
+    user = data.get("user")
+    if body.dialect == "anthropic" and isinstance(metadata, dict):
+        user = metadata.get("user_id")  # the same field, by its name in that dialect
+    for value in (headers.get(session_header), data.get("prompt_cache_key"), user):
         if isinstance(value, str) and value.strip():
             return value.strip()[:_LONGEST_SESSION_KEY]
     return caller.user_path or None
 
 
-async def _serve(request: GatewayRequest, exchange: Exchange, runtime: Runtime) -> Answer:
+async def _serve(request: GatewayRequest, exchange: Exchange, runtime: Runtime, serve: Serve) -> Answer:
     caller = exchange.caller = caller_of(request.headers, runtime)
     body = parse_body(await request.read_body(runtime.max_body_bytes), exchange.endpoint)
     exchange.body = body
@@ -98,9 +109,9 @@ async def _serve(request: GatewayRequest, exchange: Exchange, runtime: Runtime) 
         endpoint=exchange.endpoint,
         caller=caller,
         provider=provider if isinstance(provider, str) else None,
-        session_key=session_key(request.headers, body.data, caller, runtime.session_header),
+        session_key=session_key(request.headers, body, caller, runtime.session_header),
     )
-    answer = await forward(exchange, body, route, runtime.upstreams)
+    answer = await serve(exchange, body, route, runtime.upstreams)
     exchange.answered(answer.status)
     return answer
 

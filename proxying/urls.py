@@ -17,6 +17,7 @@ from proxying.views.chat import chat_completions
 from proxying.views.completions import completions
 from proxying.views.embeddings import embeddings
 from proxying.views.health import health, ready
+from proxying.views.messages import count_tokens, messages
 from proxying.views.metrics import metrics
 from proxying.views.models import model, models
 
@@ -25,6 +26,8 @@ FAST_ROUTES: Final[Routes] = MappingProxyType(
         "/v1/chat/completions": {"POST": chat_completions},
         "/v1/completions": {"POST": completions},
         "/v1/embeddings": {"POST": embeddings},
+        "/v1/messages": {"POST": messages},
+        "/v1/messages/count_tokens": {"POST": count_tokens},
         "/v1/models": {"GET": models},
         "/v1/models/{model_id}": {"GET": model},
         "/health": {"GET": health},
