@@ -206,7 +206,11 @@ def test_whatever_is_sent_is_rewritten_or_refused(fields, valid_messages):
     if valid_messages:
         fields = {**fields, "messages": [{"role": "user", "content": "hi"}]}
     for rewritten, where in ((messages_request, ANTHROPIC), (chat_request, OPENAI)):
+        refused = ""
+        written: dict = {}
         try:
-            assert rewritten({"model": "m", **fields}, where)["messages"]
+            written = rewritten({"model": "m", **fields}, where)
         except InvalidRequestError as error:
-            assert error.param
+            refused = error.param or "unnamed"
+        assert bool(written.get("messages")) == (refused == "")
+        assert refused != "unnamed"
