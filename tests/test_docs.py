@@ -90,3 +90,16 @@ def test_error_codes_are_found() -> None:
 @pytest.mark.parametrize("code", error_codes())
 def test_error_code_is_documented(docs: str, code: str) -> None:
     assert f"`{code}`" in docs
+
+
+def endpoints() -> list[str]:
+    """Every path that the admin API describes."""
+    from drf_spectacular.generators import SchemaGenerator
+
+    return sorted(SchemaGenerator().get_schema(request=None, public=True)["paths"])
+
+
+@pytest.mark.parametrize("path", endpoints())
+def test_endpoint_is_documented(docs: str, path: str) -> None:
+    collection, _, item = path.rpartition("/")
+    assert f"`{path}`" in docs or (f"`{collection}`, `…/{item}`" in docs)
