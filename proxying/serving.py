@@ -28,18 +28,18 @@ Serve = Callable[[Exchange, ClientBody, RouteRequest, Upstreams], Awaitable[Answ
 
 
 async def infer(
-    request: GatewayRequest, endpoint: Endpoint, *, dialect: str = "openai", serve: Serve = forward
+    request: GatewayRequest, endpoint: Endpoint, *, dialect: str = "openai", serve: Serve | None = None
 ) -> Answer:
     """Serve one inference request; every failure becomes an error in the client's dialect.
 
-    ``serve`` answers it once it is known who asks for what.
+    ``serve`` answers it once it is known who asks for what; ``forward`` where it is not given.
     """
     runtime = current()
     exchange = Exchange(endpoint, request.headers, request.started, request_id(request.headers))
     answer: Answer | None = None
     try:
         try:
-            answer = await _serve(request, exchange, runtime, serve)
+            answer = await _serve(request, exchange, runtime, serve or forward)
         except GatewayError as error:
             answer = _failed(exchange, error, dialect)
         except Exception:
