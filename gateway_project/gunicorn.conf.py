@@ -1,6 +1,8 @@
 """The server's settings, from ``settings.py``."""
 
+import contextlib
 import os
+import signal
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gateway_project.settings")
@@ -45,6 +47,13 @@ def on_starting(server: Any) -> None:
                 "set PROMETHEUS_MULTIPROC_DIR to a directory that can be written to."
             ) from None
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = settings.PROMETHEUS_MULTIPROC_DIR
+
+
+def on_reload(server: Any) -> None:
+    """Let the old workers listen until the new ones do: the master stops the old ones at once."""
+    for pid in server.WORKERS:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGWINCH)
 
 
 def child_exit(_server: Any, worker: Any) -> None:

@@ -18,6 +18,8 @@ from gunicorn.workers import gasgi
 # How long an idle connection may still bring a request, which is answered with ``Connection: close``.
 # A client that uses its connections is told so in this time; the others find theirs closed.
 IDLE_GRACE_S: Final = 2.0
+# How long a worker that a reload replaces still takes connections: its successor loads meanwhile.
+SUCCESSION_S: Final = 5.0
 # What the master waits longer than the worker: for lifespan's end, which writes the last records.
 LIFESPAN_END_S: Final = 15
 _CUT_WITHIN_S: Final = 2.0
@@ -71,6 +73,7 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships 
         self.connections: set[Connection] = set()
         self.is_draining = False
         self._has_begun = False
+        self._listen_s = 0.0
         self._main_task: asyncio.Task[Any] | None = None
         self.drain_s = max(1.0, self.cfg.graceful_timeout - LIFESPAN_END_S)
 
@@ -112,6 +115,10 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships 
             self._main_task.cancel()  # the main loop takes that for its end
         self._begin_drain()
 
+    def handle_winch_signal(self) -> None:
+        """SIGWINCH, which ``on_reload`` sends before the master's SIGTERM: somebody else will listen."""
+        self._listen_s = SUCCESSION_S
+
     def handle_quit_signal(self) -> None:
         """SIGINT or SIGQUIT: as above, but running answers are cut."""
         super().handle_quit_signal()
@@ -127,6 +134,9 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships 
         self._begin_drain()  # also when the master is gone
         self.log.info("Worker draining: %d connections", len(self.connections))
         began_at = self.loop.time()
+        while not self._quick_shutdown and self.loop.time() < began_at + self._listen_s:
+            self.notify()
+            await asyncio.sleep(_TURN_S)
         await self._stop_listening()
         while self.connections and not self._quick_shutdown and self.loop.time() < began_at + self.drain_s:
             self.notify()

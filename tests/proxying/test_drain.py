@@ -89,7 +89,7 @@ async def test_reload_under_load_loses_nothing(tmp_path, upstream, event_loop):
         for _ in range(2):
             await asyncio.sleep(1.0)
             gateway.signal(signal.SIGHUP)
-        await gateway.wait_for_log("Worker exiting")
+        await gateway.wait_for_log("Worker exiting", within_s=30)
         await asyncio.sleep(0.5)
         enough.set()
         answers = await load
@@ -97,8 +97,26 @@ async def test_reload_under_load_loses_nothing(tmp_path, upstream, event_loop):
         assert set(answers) == {200}
         assert b"[DONE]" in await stream.rest()
         gateway.signal(signal.SIGTERM)
-        assert await gateway.ended(10) == 0
+        assert await gateway.ended(30) == 0
         assert gateway.rows() == [(200, "ok")] * (len(answers) + 1)
+
+
+@pytest.mark.redis
+async def test_reload_of_two_workers_under_load_loses_nothing(tmp_path, upstream, redis_url):
+    up = await upstream()
+    async with deployed(tmp_path, up.base_url, "--workers", "2", CACHE_URL=redis_url) as gateway:
+        enough = asyncio.Event()
+        load = asyncio.create_task(asking(gateway, enough))
+        await asyncio.sleep(0.5)
+        gateway.signal(signal.SIGHUP)
+        await gateway.wait_for_log("Worker exiting", times=2, within_s=30)
+        await asyncio.sleep(0.5)
+        enough.set()
+        answers = await load
+        gateway.signal(signal.SIGTERM)
+        assert await gateway.ended(30) == 0
+        assert len(answers) > 50
+        assert gateway.rows() == [(200, "ok")] * len(answers)
 
 
 async def test_upgrade_under_load_loses_nothing(tmp_path, upstream):
@@ -112,7 +130,7 @@ async def test_upgrade_under_load_loses_nothing(tmp_path, upstream):
         await gateway.wait_for_log("ASGI server listening on", times=2)
         second = gateway.workers()[-1]
         gateway.signal(signal.SIGTERM)
-        assert await gateway.ended(10) == 0
+        assert await gateway.ended(30) == 0
         await asyncio.sleep(0.5)
         enough.set()
         answers = await load
