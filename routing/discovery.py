@@ -19,6 +19,7 @@ LONGEST_ID: Final = 300
 MOST_MODELS: Final = 20_000
 _LONGEST_EXCERPT: Final = 200
 _BOM: Final = b"\xef\xbb\xbf"
+_BAD_KEY: Final = b"API_KEY_INVALID"  # Gemini has no 401 for it
 _NO_LIST: Final = frozenset({404, 405, 501})
 _LATEST_CREATED: Final = 2**53  # beyond it no JSON reader agrees with another
 
@@ -128,8 +129,8 @@ def joined(provider: Provider, first: ProbeResult, more: ProbeResult) -> ProbeRe
 
 
 def _refused(provider: Provider, status: int, body: bytes) -> ProbeResult:
-    if status == 401:
-        text, accepted = "It refused the gateway's credential (HTTP 401)", False
+    if status == 401 or (status == 400 and _BAD_KEY in body):
+        text, accepted = f"It refused the gateway's credential (HTTP {status})", False
     elif status == 403:
         # A key may be good for inference and yet not be allowed to list models.
         text, accepted = "It does not let the gateway's credential list models (HTTP 403)", None
@@ -186,11 +187,13 @@ def _created(value: object) -> int:
 
 
 def _next_url(provider: Provider, payload: object) -> str | None:
-    """Where a list goes on that says so itself (``has_more`` with ``last_id``, as Anthropic's does)."""
-    if not isinstance(payload, dict) or payload.get("has_more") is not True:
+    """Where a list goes on that says so itself, as Anthropic's (``has_more``) and Gemini's own do."""
+    if not isinstance(payload, dict):
         return None
-    last = payload.get("last_id")
-    if not isinstance(last, str) or not last:
+    name, mark = "after_id", payload.get("last_id") if payload.get("has_more") is True else None
+    if payload.get("nextPageToken"):
+        name, mark = "pageToken", payload["nextPageToken"]
+    if not isinstance(mark, str) or not mark:
         return None
     address = models_url(provider)
-    return f"{address}{'&' if '?' in address else '?'}after_id={quote(last, safe='')}"
+    return f"{address}{'&' if '?' in address else '?'}{name}={quote(mark, safe='')}"

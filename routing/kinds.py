@@ -136,6 +136,16 @@ _ROWS: Final = (
         endpoints=CHAT_AND_EMBEDDINGS,
         quirks=frozenset({"models_prefix"}),
     ),
+    Kind(
+        "gemini_native",
+        "Gemini",
+        wire="gemini",
+        default_base_url="https://generativelanguage.googleapis.com/v1beta",
+        endpoints=CHAT_AND_EMBEDDINGS,
+        auth_header="x-goog-api-key",
+        auth_scheme="",
+        quirks=frozenset({"top_k"}),
+    ),
     Kind("ollama", "Ollama", default_base_url="http://127.0.0.1:11434/v1", needs_key=False),
     Kind(
         "vllm",

@@ -10,6 +10,7 @@ from proxying.adapters.anthropic import AnthropicAdapter
 from proxying.adapters.base import Adapter
 from proxying.adapters.chat_over_anthropic import ChatOverAnthropic
 from proxying.adapters.dialects import ByDialect
+from proxying.adapters.gemini import GeminiAdapter
 from proxying.adapters.messages_over_chat import MessagesOverChat
 from proxying.adapters.openai import OpenAIAdapter
 
@@ -17,5 +18,6 @@ ADAPTERS: Final[Mapping[str, Adapter]] = MappingProxyType(
     {
         "openai": ByDialect(OpenAIAdapter(), {"anthropic": MessagesOverChat()}),
         "anthropic": ByDialect(AnthropicAdapter(), {"openai": ChatOverAnthropic()}),
+        "gemini": ByDialect(GeminiAdapter(), {"anthropic": MessagesOverChat()}),
     }
 )

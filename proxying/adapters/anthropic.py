@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from proxying import splice
 from proxying.adapters.anthropic_errors import read_error, read_error_in_answer
@@ -18,9 +16,9 @@ from proxying.adapters.anthropic_relay import AnthropicStream
 from proxying.adapters.anthropic_usage import read_usage
 from proxying.adapters.base import ClientBody, ParsedAnswer, Target, UpstreamRequest, Usage
 from proxying.adapters.gateway_thinking import SIGNATURE, without_gateway_thinking
+from proxying.adapters.json_answer import object_of
 from proxying.adapters.openai_errors import error_object
 from proxying.errors import ErrorFacts, InvalidRequestError, UpstreamProtocolError, UpstreamStatusError
-from proxying.sse import BOM
 from routing.types import Endpoint
 from routing.upstreams import account_headers, kind_of, url
 
@@ -53,7 +51,7 @@ class AnthropicAdapter:
         self, status: int, headers: Mapping[str, str], body: bytes, request: ClientBody
     ) -> ParsedAnswer:
         """Check a whole 2xx answer and relay it byte for byte."""
-        data = _object_of(body)
+        data = object_of(body)
         if data.get("type") == "error" or data.get("error"):
             raise UpstreamStatusError(read_error_in_answer(error_object(data) or {"message": ""}))
         usage = Usage()
@@ -93,15 +91,3 @@ def _headers(body: ClientBody, target: Target, client: Mapping[str, str]) -> dic
         headers["x-client-request-id"] = request_id
     headers.update(account_headers(target.provider))
     return headers
-
-
-def _object_of(body: bytes) -> dict[str, Any]:
-    if not body.strip():
-        raise UpstreamProtocolError("The provider's answer is empty.")
-    try:
-        data = orjson.loads(body.removeprefix(BOM))
-    except orjson.JSONDecodeError as error:
-        raise UpstreamProtocolError("The provider's answer is not JSON.") from error
-    if not isinstance(data, dict):
-        raise UpstreamProtocolError("The provider's answer is not a JSON object.")
-    return data

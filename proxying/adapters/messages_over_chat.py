@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -38,7 +38,10 @@ class MessagesOverChat:
 
     def outline(self, body: ClientBody) -> ClientBody:
         """One choice, whose usage is for the translation to see."""
-        data = {"stream": body.wants_stream, "stream_options": {"include_usage": True}}
+        data: dict[str, Any] = {"stream": body.wants_stream, "stream_options": {"include_usage": True}}
+        choice = body.data.get("tool_choice")
+        if isinstance(choice, dict) and choice.get("disable_parallel_tool_use") is True:
+            data["parallel_tool_calls"] = False
         return ClientBody(b"", data, Endpoint.CHAT)
 
     def headers(self, client: Mapping[str, str]) -> Mapping[str, str]:

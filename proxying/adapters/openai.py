@@ -11,15 +11,13 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
-
 from proxying import splice
 from proxying.adapters.base import ClientBody, ParsedAnswer, Target, UpstreamRequest, Usage
+from proxying.adapters.json_answer import object_of
 from proxying.adapters.openai_errors import error_object, read_error, read_error_in_answer
 from proxying.adapters.openai_stream import OpenAIStream
 from proxying.adapters.openai_usage import read_usage
 from proxying.errors import ErrorFacts, InvalidRequestError, UpstreamProtocolError, UpstreamStatusError
-from proxying.sse import BOM
 from routing.types import Endpoint, Provider
 from routing.upstreams import account_headers, kind_of, url
 
@@ -68,7 +66,7 @@ class OpenAIAdapter:
         self, status: int, headers: Mapping[str, str], body: bytes, request: ClientBody
     ) -> ParsedAnswer:
         """Check a whole 2xx answer and relay it byte for byte."""
-        data = _object_of(body)
+        data = object_of(body)
         error = error_object(data) if data.get("error") or data.get("object") == "error" else None
         if error is not None:
             raise UpstreamStatusError(read_error_in_answer(error))
@@ -110,18 +108,6 @@ def _asks_usage_itself(body: ClientBody, provider: Provider) -> bool:
         and splice.can_ask_for_usage(body.data)
         and not splice.asks_for_usage(body.data)
     )
-
-
-def _object_of(body: bytes) -> dict[str, Any]:
-    if not body.strip():
-        raise UpstreamProtocolError("The provider's answer is empty.")
-    try:
-        data = orjson.loads(body.removeprefix(BOM))
-    except orjson.JSONDecodeError as error:
-        raise UpstreamProtocolError("The provider's answer is not JSON.") from error
-    if not isinstance(data, dict):
-        raise UpstreamProtocolError("The provider's answer is not a JSON object.")
-    return data
 
 
 def _check_shape(data: dict[str, Any], endpoint: Endpoint) -> None:

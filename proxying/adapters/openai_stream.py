@@ -69,7 +69,7 @@ class OpenAIStream:
         rest = self._splitter.rest()
         closing = b""
         if rest.strip():
-            _refuse_bare_error(rest)
+            refuse_bare_error(rest)
             block = rest.rstrip(b"\r\n") + b"\n\n"
             try:
                 closing = block if self._read(block) else b""
@@ -151,8 +151,12 @@ class OpenAIStream:
         return not self._open_choices and len(self._finished_choices) >= self._expected
 
 
-def _refuse_bare_error(rest: bytes) -> None:
-    """Find an error that came as a plain JSON body where a stream was asked for."""
+def refuse_bare_error(rest: bytes) -> None:
+    """Find an error that came as a plain JSON body where a stream was asked for.
+
+    Raises:
+        UpstreamStatusError: there is one.
+    """
     try:
         data = orjson.loads(rest)
     except orjson.JSONDecodeError:

@@ -46,7 +46,7 @@ def provider(name: str, upstream: Upstream | str, **values: Any) -> Provider:
     base_url = upstream if isinstance(upstream, str) else upstream.base_url
     found = Discovery(state=DiscoveryState.OK, models=frozenset({"m"}))
     values = {"api_key": f"secret-of-{name}", "discovery": found, "timeouts": FAST, **values}
-    return Provider(name, "openai_compatible", base_url, **values)
+    return Provider(name, values.pop("kind", "openai_compatible"), base_url, **values)
 
 
 def table(

@@ -195,3 +195,27 @@ def test_read_page_never_raises(status, raw):
     page = discovery.read_page(KEYED, status, raw)
     assert page.result.state in {DiscoveryState.OK, DiscoveryState.FAILED, DiscoveryState.UNSUPPORTED}
     assert (page.result.error == "") is (page.result.state is not DiscoveryState.FAILED)
+
+
+GEMINI = Provider("g", "gemini_native", "", api_key="key-123456")
+
+
+def test_geminis_own_list_is_asked_for_with_its_header():
+    assert discovery.models_url(GEMINI) == "https://generativelanguage.googleapis.com/v1beta/models"
+    assert discovery.request_headers(GEMINI)["x-goog-api-key"] == "key-123456"
+
+
+def test_geminis_own_list_is_read_page_by_page():
+    body = b'{"models":[{"name":"models/gemini-x","version":"1"}],"nextPageToken":"a b"}'
+    page = discovery.read_page(GEMINI, 200, body)
+    assert page.result == ProbeResult(DiscoveryState.OK, {"gemini-x": ModelInfo()}, credential_accepted=True)
+    assert page.next_url == discovery.models_url(GEMINI) + "?pageToken=a%20b"
+
+
+def test_geminis_400_for_a_bad_key_is_a_refused_credential():
+    error = {"message": "API key not valid.", "details": [{"reason": "API_KEY_INVALID"}]}
+    found = read(json.dumps({"error": error}), 400, GEMINI)
+    assert (found.credential_accepted, found.error) == (
+        False,
+        "It refused the gateway's credential (HTTP 400): API key not valid.",
+    )
