@@ -308,7 +308,7 @@ def _check_circuits(finding: _Finding, circuit: Circuit, credential: Circuit, no
 
 
 def _with_cause(text: str, circuit: Circuit) -> str:
-    return f"{text}: {circuit.cause}." if circuit.cause else f"{text}."
+    return f"{text}: {circuit.cause.rstrip('.')}." if circuit.cause else f"{text}."
 
 
 def _clock(at: float) -> str:

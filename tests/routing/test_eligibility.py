@@ -26,7 +26,7 @@ from tests.routing.tables import NOW, OFF, pool, provider, table
 
 FAIL = PoolPolicy(when_all_blocked=WhenAllBlocked.FAIL)
 LAST_RESORT = PoolPolicy(when_all_blocked=WhenAllBlocked.LAST_RESORT)
-OPEN = Circuit(failures=5, openings=1, open_until=NOW + 30, cause="503")
+OPEN = Circuit(failures=5, openings=1, open_until=NOW + 30, cause="503 overloaded.")
 HALF_OPEN = replace(OPEN, open_until=NOW - 1)
 TRIAL = replace(HALF_OPEN, trial_until=NOW + 5)
 COOLING = Circuit(cooldown_until=NOW + 10)
@@ -154,7 +154,7 @@ def test_all_reasons_are_listed_in_their_order():
 
 def test_reason_messages_are_sentences_with_the_cause():
     state = first(look(health=a(OPEN)))
-    assert [note.message for note in state.reasons] == ["The circuit is open: 503. Until 00:17:10 UTC."]
+    assert [note.message for note in state.reasons] == ["The circuit is open: 503 overloaded. Until 00:17:10 UTC."]
 
 
 @pytest.mark.parametrize(
