@@ -11,7 +11,6 @@ import gc
 import json
 import logging
 import os
-import random
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -19,10 +18,10 @@ import pytest
 
 from routing.types import Timeouts
 from tests.effort import LONG
-from tests.proxying import faults
 from tests.proxying.gateway import Got, table, until
 from tests.proxying.sockets import CHAT, Client, listening
-from tests.upstream import Script, Upstream, stream_pieces
+from tests.proxying.storm import Random, judge
+from tests.upstream import stream_pieces
 
 pytestmark = pytest.mark.anyio
 
@@ -36,48 +35,6 @@ PATIENT = Timeouts(connect_s=5, first_byte_s=30, idle_s=30, total_s=60)
 def _quiet_log(caplog) -> None:
     """What pytest remembers of the log would count as grown memory."""
     caplog.set_level(logging.ERROR, "sluice.request")
-
-
-class Random(Upstream):
-    """Fails at random with every fault of a request that reached it; else says the request's id."""
-
-    def __init__(self, chance: float, seed: int) -> None:
-        super().__init__()
-        self.chance = chance
-        self.random = random.Random(seed)
-        self.seen: list[str] = []
-        self.used: set[int] = set()
-        self.failed: Counter[str] = Counter()
-        self.faults = {name: fault for name, fault in faults.make().items() if fault.calls}
-        # A time that ends within the run.
-        self.faults["429 in seconds"] = self.faults["429 to a date"] = self.faults["429 in ms"]
-
-    def pick(self, connection: int, *, stream: bool) -> tuple[str, Script] | None:
-        is_kept = connection in self.used
-        self.used.add(connection)
-        if self.random.random() >= self.chance:
-            return None
-        name = self.random.choice([*self.faults])
-        script = self.faults[name].script(stream=stream)
-        # A request whose kept connection is found closed is sent again: that is another test's.
-        return None if script is None or (script.drop and is_kept) else (name, script)
-
-    async def _answer(self, script, request, writer) -> bool:
-        request_id = request.headers["x-client-request-id"]
-        self.seen.append(request_id)
-        self.requests.clear()
-        stream = request.json.get("stream", False)
-        if (picked := self.pick(request.connection, stream=stream)) is not None:
-            self.failed[picked[0]] += 1
-            script = picked[1]
-            if script.status == 429:
-                script.headers = {"retry-after-ms": "20"}
-        elif stream:
-            script = Script(pieces=stream_pieces(["of ", request_id]))
-        else:
-            choices = [{"index": 0, "message": {"content": f"of {request_id}"}, "finish_reason": "stop"}]
-            script = Script(body=json.dumps({"choices": choices}).encode())
-        return await super()._answer(script, request, writer)
 
 
 @asynccontextmanager
@@ -124,18 +81,6 @@ async def quiet(door) -> dict[str, int]:
     await until(lambda: not door.gateway.runtime.health.in_flight() and not door.gateway.runtime._tasks, 5)
     await asyncio.sleep(0.2)
     return left_behind(door)
-
-
-def judge(request_id: str, stream: bool, got: Got) -> str:
-    """``right``, ``honest`` (an error that says so), or what is wrong."""
-    if got.status != 200:
-        return "honest" if got.complete and got.error["message"] else "bad error"
-    if not stream:
-        return "right" if got.json["choices"][0]["message"]["content"] == f"of {request_id}" else "wrong"
-    if got.body == b"".join(stream_pieces(["of ", request_id])):
-        return "right"
-    *_, last, end = got.body.split(b"\n\n")
-    return "cut" if end == b"" and b'"error"' in last and got.complete else "wrong"
 
 
 async def run_clients(door, first: int, count: int) -> dict[str, tuple[str, Got]]:
