@@ -5,7 +5,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench bench-litellm bench-portkey lock clean venv venv-dev
+.PHONY: help run test long chaos check format bench bench-litellm bench-portkey lock clean venv venv-dev
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,17 @@ run: venv ## a demo on http://127.0.0.1:8000: no account, no network, no setup
 
 test: venv-dev ## the tests; with TEST_DATABASE_URL and TEST_CACHE_URL also those of PostgreSQL and Redis
 	@$(BIN)/python -m pytest $(ARGS)
+
+# What takes chance as an argument, with much more of it; ten minutes or so.
+LONG_TESTS := tests/proxying/test_fault_storm.py tests/proxying/test_fuzz.py tests/proxying/test_sse.py \
+	tests/proxying/test_splice.py tests/proxying/test_retry_after.py tests/proxying/adapters \
+	tests/routing/test_config_file.py tests/routing/test_durations.py tests/routing/test_policies.py \
+	tests/routing/test_health.py tests/routing/test_strategies.py tests/routing/test_router_properties.py
+long: venv-dev ## fuzzing and storms of faults, at length
+	@TEST_LONG=1 $(BIN)/python -m pytest $(wildcard $(LONG_TESTS)) $(ARGS)
+
+chaos: venv-dev ## stores, workers, providers and clients fail under load (needs PostgreSQL and Redis): ARGS="--minutes 10"
+	@$(BIN)/python -m tests.long $(ARGS)
 
 check: venv-dev ## formatting, lint, types, layers, templates, migrations
 	$(BIN)/ruff format --check .

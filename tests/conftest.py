@@ -7,11 +7,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
+from hypothesis import settings
 
+from tests.effort import LONG
 from tests.upstream import Upstream, running
 
 # Which variable a tier needs. Without it the tier's tests are left out, and the summary says so.
 TIERS = {"postgres": "TEST_DATABASE_URL", "redis": "TEST_CACHE_URL"}
+settings.register_profile("long", max_examples=5_000, deadline=None)
+if LONG:
+    settings.load_profile("long")
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
