@@ -41,7 +41,7 @@
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     if (event.target.matches("input, textarea, select, [contenteditable]")) {
-      if (event.key === "Escape") event.target.blur();
+      if (event.key === "Escape" && !event.target.closest(".slot")) { event.preventDefault(); event.target.blur(); }
       return;
     }
     if (event.key === "Enter" && event.target !== current()) return;
