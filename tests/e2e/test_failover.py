@@ -33,7 +33,7 @@ STREAM_FAILURES = {
     "in_band_error": Script(pieces=[ROLE, b'data: {"error":{"message":"Overloaded","code":503}}\n\n']),
     "no_content": Script(pieces=[b"data: [DONE]\n\n"]),
     "cut_before_content": Script(pieces=[ROLE, ROLE], cut_after_pieces=1),
-    "stalled_before_content": Script(pieces=[ROLE, *stream_pieces(["x"])], piece_delay_s=0.8),
+    "stalled_before_content": Script(pieces=[ROLE, *stream_pieces(["x"])], piece_delay_s=1.2),
 }
 ANSWER = [chunk_event("one "), chunk_event("two"), chunk_event("", finish="stop"), b"data: [DONE]\n\n"]
 
