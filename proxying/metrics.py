@@ -5,6 +5,7 @@ Labels name pools, providers and models of the configuration; never keys, caller
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,11 +14,15 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from proxying.outcome import Attempt, Exchange
 from routing.transitions import Transition
+from routing.types import Candidate
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS_S: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 _OVERHEAD_BUCKETS_S: Final = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5)
 _LONGEST_LABEL: Final = 300
+# Providers rename their models over the months that a worker may live: beyond so many they count together.
+MAX_PLACES: Final = 2_000
+OTHER: Final = "(other)"
 
 
 @dataclass(slots=True)
@@ -41,6 +46,7 @@ class Metrics:
         self._attempts: dict[tuple[str, ...], Counter] = {}
         self._tokens: dict[tuple[str, ...], tuple[Counter, Counter, Counter]] = {}
         self._shown_in_flight: set[str] = set()
+        self._places: dict[tuple[str, str, str], tuple[str, str, str]] = {}
         where = ("pool", "provider", "model")
         self.requests = self._counter(
             "sluice_requests", "Client requests.", (*where, "endpoint", "status_class", "outcome")
@@ -78,13 +84,17 @@ class Metrics:
             "sluice_table_stale_seconds", "Since when the table could not be read.", (), "livemax"
         )
         self.cache_up = self._gauge("sluice_cache_up", "Whether the shared cache answers.", (), "livemin")
+        self.entries = self._gauge("sluice_entries", "What bounded maps hold.", ("map",), "livesum")
+        self.retry_budget = self._gauge(
+            "sluice_retry_budget", "Retries left for requests whose first call failed.", (), "livemin"
+        )
 
     def finished(self, exchange: Exchange) -> None:
         """Count a client request that has ended."""
         decision = exchange.decision
         served = exchange.served
         pool = decision.canonical_model if decision is not None else ""
-        where = (pool, served.provider, served.model) if served is not None else (pool, "", "")
+        where = self._place(pool, served)
         key = (*where, exchange.endpoint.value, f"{exchange.status // 100}xx", exchange.outcome)
         children = self._exchanges.get(key)
         if children is None:
@@ -104,7 +114,7 @@ class Metrics:
         pool = exchange.decision.canonical_model if exchange.decision is not None else ""
         status = f"{attempt.status // 100}xx" if attempt.status is not None else "none"
         result = "failed" if attempt.error else "ok"
-        key = (pool, attempt.candidate.provider, attempt.candidate.model, status, result)
+        key = (*self._place(pool, attempt.candidate), status, result)
         child = self._attempts.get(key)
         if child is None:
             child = self._attempts[key] = self.attempts.labels(*map(_label, key))
@@ -114,6 +124,11 @@ class Metrics:
         """Count a change of a circuit that this process saw itself."""
         if not change.remote:
             self.transitions.labels(change.provider, change.model or "", change.what).inc()
+
+    def show_entries(self, counts: Mapping[str, int]) -> None:
+        """Set the gauges of what the process remembers, with what the metrics themselves do."""
+        for name, count in {**counts, "metric_places": len(self._places)}.items():
+            self.entries.labels(name).set(count)
 
     def show_in_flight(self, counts: dict[str, int]) -> None:
         """Set the gauge of calls under way; providers without one are at zero."""
@@ -128,6 +143,18 @@ class Metrics:
         registry = CollectorRegistry()
         MultiProcessCollector(registry, path=self._shared_dir)  # type: ignore[no-untyped-call]  # its own gap
         return generate_latest(registry)
+
+    def _place(self, pool: str, candidate: Candidate | None) -> tuple[str, str, str]:
+        """The labels of a candidate; of too many different ones, those of all others of its provider."""
+        if candidate is None:
+            return (pool, "", "")
+        key = (pool, candidate.provider, candidate.model)
+        place = self._places.get(key)
+        if place is None:
+            if len(self._places) >= MAX_PLACES:
+                return (pool, candidate.provider, OTHER)
+            place = self._places[key] = key
+        return place
 
     def _exchange_children(self, key: tuple[str, ...]) -> _ExchangeChildren:
         labels = [_label(value) for value in key]

@@ -169,6 +169,15 @@ class Runtime:
         self.metrics.revision.set(table.revision)
         self.metrics.stale_s.set(time.time() - stale_since if stale_since is not None else 0.0)
         self.metrics.cache_up.set(self.state.status().available)
+        self.metrics.retry_budget.set(self.upstreams.budget.balance)
+        self.metrics.show_entries(
+            {
+                "plans": self.resolver.size(),
+                "circuits": self.health.size(),
+                "local_tickets": self.state.size(),
+                "background_tasks": len(self._tasks),
+            }
+        )
 
     def _spawned(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

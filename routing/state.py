@@ -83,6 +83,10 @@ class SharedState:
             return False
         return True
 
+    def size(self) -> int:
+        """Counters that are remembered for the time without the cache, at most 10,000."""
+        return len(self._next_tickets)
+
     def status(self) -> StoreStatus:
         """Whether the cache is in use, and how often it was not."""
         guard = self._guard

@@ -9,7 +9,36 @@ from django.utils import timezone
 
 from proxying import runtime
 from proxying.metrics import Metrics
+from routing.types import Discovery, DiscoveryState
 from tests.factories import AdminTokenFactory, ClientKeyFactory
+from tests.proxying.gateway import serving, table
+
+
+@pytest.mark.anyio
+async def test_models_beyond_the_bound_are_counted_together(upstream, monkeypatch) -> None:
+    """Whatever providers list over time: labels stay few, and so does memory."""
+    monkeypatch.setattr("proxying.metrics.MAX_PLACES", 3)
+    one = await upstream()
+    found = Discovery(state=DiscoveryState.OK, models=frozenset(f"m{number}" for number in range(6)))
+    async with serving(table({"a": one}, providers={"a": {"discovery": found}})) as gateway:
+        for number in range(6):
+            assert (await gateway.chat(model=f"a/m{number}")).status == 200
+        gateway.runtime.show_gauges()
+        page = gateway.runtime.metrics.exposition().decode()
+    counted = [line for line in page.splitlines() if line.startswith("sluice_attempts_total{")]
+    assert len(counted) == 4
+    assert [line.rpartition(" ")[2] for line in counted if "(other)" in line] == ["3.0"]
+    assert 'sluice_entries{map="metric_places"} 3.0' in page
+    assert 'sluice_entries{map="plans"} 6.0' in page
+
+
+@pytest.mark.anyio
+async def test_very_long_names_are_not_remembered(upstream) -> None:
+    one = await upstream()
+    async with serving(table({"a": one})) as gateway:
+        got = await gateway.chat(model="x" * 100_000)
+        assert gateway.runtime.resolver.size() == 0
+    assert (got.status, got.error["code"]) == (404, "model_not_found")
 
 
 class Open:
