@@ -185,7 +185,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "COMPONENT_SPLIT_REQUEST": True,
-    "SCHEMA_PATH_PREFIX": "/admin",
+    "SCHEMA_PATH_PREFIX": r"/admin(/api)?",
     "PREPROCESSING_HOOKS": ["routing.api.openapi.one_slash_form"],
     "POSTPROCESSING_HOOKS": ["routing.api.openapi.with_refusals"],
     # Everything from this server: no network, and no inline script for the content policy to allow.

@@ -27,7 +27,15 @@ class OnOff(serializers.ChoiceField):
     default_error_messages = {"invalid_choice": "Say true or false."}
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(choices=[(True, "on"), (False, "off")], **kwargs)
+        # Blank is allowed for the form only: its choice begins with neither.
+        super().__init__(choices=[(True, "on"), (False, "off")], allow_blank=True, **kwargs)
+
+    def get_value(self, dictionary: Mapping[Any, Any]) -> Any:
+        """What the body has; a form's blank choice is nothing said."""
+        value = super().get_value(dictionary)
+        if html.is_html_input(dictionary) and value == "":
+            return None if self.allow_null else serializers.empty
+        return value
 
     def to_internal_value(self, data: Any) -> Any:
         """A JSON boolean; from forms and queries also its word."""
@@ -59,7 +67,7 @@ class Confirm(serializers.Field):  # type: ignore[type-arg]  # two types in, two
         """From a query or a form: the word ``true``, or every pool that is named."""
         if not html.is_html_input(dictionary):
             return super().get_value(dictionary)
-        found = dictionary.getlist(self.field_name)  # type: ignore[attr-defined]  # a QueryDict
+        found = [name for name in dictionary.getlist(self.field_name) if name]  # type: ignore[attr-defined]  # a QueryDict
         if not found:
             return serializers.empty
         word = _FORM_WORDS.get(found[0].lower()) if len(found) == 1 else None

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
-from rest_framework.parsers import FormParser, JSONParser
+from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -133,7 +133,7 @@ class Explain(AdminView):
     """
 
     serializer_class = QuestionBody
-    parser_classes = [JSONParser, FormParser]
+    parser_classes = [JSONParser, FormParser, MultiPartParser]
     rights: ClassVar = {"POST": Right.VIEW}
 
     @extend_schema(operation_id="explain", responses={200: ExplanationShape})

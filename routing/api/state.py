@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import serializers
-from rest_framework.parsers import FormParser, JSONParser
+from rest_framework.parsers import FormParser, JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -60,7 +60,7 @@ class RoutingState(AdminView):
     """
 
     serializer_class = SwitchBody
-    parser_classes = [JSONParser, FormParser]
+    parser_classes = [JSONParser, FormParser, MultiPartParser]
     rights: ClassVar = {"GET": Right.VIEW, "PUT": Right.OPERATE, "DELETE": Right.OPERATE}
 
     @extend_schema(

@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from routing import models, services, snapshot
 from routing.types import Switch
@@ -239,7 +240,7 @@ def test_repeating_a_switch_changes_nothing(ada):
 
 
 @pytest.mark.parametrize(
-    "expiry", [{"expires_in_s": 60}, {"expires_at": (datetime.now(UTC) + timedelta(seconds=60)).isoformat()}]
+    "expiry", [{"expires_in_s": 60}, {"expires_at": (datetime.now(UTC) + timedelta(days=1)).isoformat()}]
 )
 def test_timed_switch_counts_as_before_once_it_is_over(ada, time_passes, expiry):
     entry = put(ada, EAST, enabled=False, **expiry).json()
@@ -331,14 +332,15 @@ def test_html_form_asks_for_an_explicit_choice(db):
     fields = re.findall(r'<(select|input)[^>]*name="enabled"[^>]*>', page)
 
     assert fields == ["select"]
-    assert re.findall(r'<option value="(True|False)"', page.split('name="enabled"')[1])[:2] == [
-        "True",
-        "False",
-    ]
+    for name in ("enabled", "dry_run"):
+        options = re.findall(r'<option value="(\w*)"', page.split(f'name="{name}"')[1])
+        assert options[:3] == ["", "True", "False"]
 
-    form = {"content_type": "application/x-www-form-urlencoded"}
-    sent = root.client.generic("PUT", STATE, "kind=provider&provider_name=east&enabled=False", **form)
-    silent = root.client.generic("PUT", STATE, "kind=provider&provider_name=east", **form)
+    blank = {"confirm": "", "expected_revision": "", "dry_run": "", "expires_at": "", "expires_in_s": ""}
+    form = {**blank, "kind": "provider", "provider_name": "east", "canonical_model": "", "model": ""}
+    put_form = {"path": STATE, "content_type": MULTIPART_CONTENT}
+    sent = root.client.put(data=encode_multipart(BOUNDARY, {**form, "enabled": "False"}), **put_form)
+    silent = root.client.put(data=encode_multipart(BOUNDARY, {**form, "enabled": ""}), **put_form)
     assert (sent.status_code, sent.json()["enabled"], sent.json()["updated_by"]) == (200, False, "root")
     assert error(silent) == (400, "invalid_value", "enabled")
 
