@@ -274,8 +274,7 @@ def test_metrics_add_up_over_the_workers(four: tuple[Server, dict[str, Upstream]
         assert total() - before == 3 * WORKERS
 
 
-@pytest.mark.redis
-def test_redis_away_costs_no_request(server: Serve, two_pools: Any, redis_url: str) -> None:
+def test_redis_away_costs_no_request(server: Serve, two_pools: Any) -> None:
     """A cache that refuses connections: traffic goes on from the worker's own memory."""
     text, _, _ = two_pools(a=10, b=6)
     running = server(config=text, cache_url="redis://127.0.0.1:9/0")

@@ -154,7 +154,8 @@ def test_all_reasons_are_listed_in_their_order():
 
 def test_reason_messages_are_sentences_with_the_cause():
     state = first(look(health=a(OPEN)))
-    assert [note.message for note in state.reasons] == ["The circuit is open: 503 overloaded. Until 00:17:10 UTC."]
+    (note,) = state.reasons
+    assert note.message == "The circuit is open: 503 overloaded. Until 00:17:10 UTC."
 
 
 @pytest.mark.parametrize(
