@@ -68,6 +68,12 @@ class ProviderBody(WriteBody):
     created_at = serializers.DateTimeField(read_only=True)
     updated_at = serializers.DateTimeField(read_only=True)
 
+    def validate_options(self, value: dict[str, str]) -> dict[str, str]:
+        """Names as a database can keep them: a NUL or half a surrogate pair is no name."""
+        if not all(name.isprintable() for name in value):
+            raise serializers.ValidationError("The name of an option is printable text.")
+        return value
+
 
 class FailoverBody(Strict):
     """Failover; null: as in the defaults."""

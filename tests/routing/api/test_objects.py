@@ -117,6 +117,8 @@ def test_stored_key_is_never_shown(ada, encrypted):
             (400, "invalid_value", "credential"),
         ),
         ({"name": "n", "kind": "openai", "credential": "typed"}, (400, "invalid_value", "credential")),
+        ({"name": "n", "kind": "openai", "options": {"a\x00": "b"}}, (400, "invalid_value", "options")),
+        ({"name": "n", "kind": "openai", "options": {"\ud800": "b"}}, (400, "invalid_value", "options")),
         ({"name": "n", "kind": "openai", "api_key": "x"}, (400, "invalid_value", "api_key")),
     ],
 )
