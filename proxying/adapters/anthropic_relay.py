@@ -71,7 +71,8 @@ class AnthropicStream:
         error = _bare_error(rest)
         if error is not None:
             raise UpstreamStatusError(read_error_in_answer(error))
-        return self._read(rest.rstrip(b"\r\n") + b"\n\n")
+        block = rest.rstrip(b"\r\n") + b"\n\n"
+        return self._read(block) if sse.parse_event(block) is not None else b""
 
     def _read(self, block: bytes) -> bytes:
         """Take note of one block; answer it as the client gets it."""

@@ -32,8 +32,12 @@ _CREDENTIAL_CODES: Final = frozenset(
         "unauthenticated",
     }
 )
-# Two providers have no code for it and document these sentences: xAI (400) and DeepSeek (402).
-_CREDENTIAL_SENTENCES: Final = ("incorrect api key provided", "insufficient balance")
+# Three providers have no code for it, only these sentences: xAI (400), DeepSeek (402) and Anthropic (400).
+_CREDENTIAL_SENTENCES: Final = (
+    "incorrect api key provided",
+    "insufficient balance",
+    "your credit balance is too low",
+)
 # An error inside a 200 has no status line: the kin of its type or code, first match.
 _STATUS_OF: Final = (
     ("rate_limit", 429),
