@@ -80,7 +80,7 @@ class GeminiStream:
 
     def _read(self, block: bytes, written: list[bytes]) -> None:
         event = sse.parse_event(block)
-        if event is None:
+        if event is None or event.data == b"[DONE]":  # Gemini sends none, a proxy before it may
             return
         try:
             data = orjson.loads(event.data)

@@ -327,6 +327,12 @@ def test_stream_keeps_what_came_with_the_finish():
     assert translator.feed(b"data: {broken\n\n") == b""
 
 
+def test_stream_passes_over_the_end_mark_of_another_format():
+    translator = stream(n=2)
+    raw = translator.feed(sse(answer({"text": "a"})) + b"data: [DONE]\n\n") + translator.end()
+    assert raw.count(b"[DONE]") == 1
+
+
 def test_stream_that_breaks_off_has_counted_its_pieces():
     translator = stream()
     known = {"usageMetadata": {"promptTokenCount": 15, "totalTokenCount": 15}}
