@@ -1,10 +1,11 @@
-"""Anthropic's dialect in, at any provider; OpenAI's at Anthropic's: the real SDKs over sockets."""
+"""Both dialects in, at providers of every wire format: the real SDKs over sockets."""
 
 from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from itertools import permutations
 
 import anthropic
 import openai
@@ -124,14 +125,56 @@ CHUNKS = [
     usage_chunk(**COMPLETION["usage"]),
     sse.DONE,
 ]
+GEMINI_QUESTION = [
+    {
+        "role": "user",
+        "parts": [{"text": "What is this?"}, {"inlineData": {"mimeType": "image/png", "data": PICTURE}}],
+    }
+]
+GEMINI_TOOL = {
+    "functionDeclarations": [
+        {
+            "name": TOOL["name"],
+            "description": TOOL["description"],
+            "parametersJsonSchema": TOOL["input_schema"],
+        }
+    ]
+}
+GEMINI_PARTS = [
+    {"text": "Let me "},
+    {"text": "see."},
+    {"functionCall": {"name": "look_up", "args": {"word": "cat"}}, "thoughtSignature": "c2ln"},
+]
+GEMINI_USAGE = {"promptTokenCount": 25, "cachedContentTokenCount": 20, "candidatesTokenCount": 7}
+
+
+def gemini(*parts: dict, **fields) -> dict:
+    """A piece of Gemini's answer, or all of it."""
+    candidate = {"content": {"role": "model", "parts": parts}, **fields}
+    return {"candidates": [candidate], "usageMetadata": GEMINI_USAGE, "responseId": "r1"}
+
+
+GEMINI = gemini(*GEMINI_PARTS, finishReason="STOP")
+GEMINI_EVENTS = [
+    b"data: " + json.dumps(one).encode() + b"\r\n\r\n"
+    for one in (
+        {"usageMetadata": {"promptTokenCount": 25}},
+        *map(gemini, GEMINI_PARTS),
+        gemini({"text": ""}, finishReason="STOP"),
+    )
+]
+WHOLE = {"anthropic": MESSAGE, "openai_compatible": COMPLETION, "gemini_native": GEMINI}
+STREAMED = {"anthropic": MESSAGE_EVENTS, "openai_compatible": CHUNKS, "gemini_native": GEMINI_EVENTS}
+# How many of a stream's events come before its first content.
+PRELUDES = {"anthropic": 2, "openai_compatible": 1, "gemini_native": 1}
+SAID = {"anthropic": 5, "openai_compatible": 3, "gemini_native": 3}
+KINDS_ASKED = sorted(WHOLE)
 OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
 
 
 def answers(kind: str, *, streamed: bool) -> dict:
     """How a provider of a kind answers."""
-    if streamed:
-        return {"pieces": MESSAGE_EVENTS if kind == "anthropic" else CHUNKS}
-    return {"body": json.dumps(MESSAGE if kind == "anthropic" else COMPLETION).encode()}
+    return {"pieces": STREAMED[kind]} if streamed else {"body": json.dumps(WHOLE[kind]).encode()}
 
 
 def mixed(*upstreams, policy: PoolPolicy | None = None) -> RoutingTable:
@@ -219,7 +262,7 @@ CHAT_EXPECTED = {
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("kind", ["anthropic", "openai_compatible"])
+@pytest.mark.parametrize("kind", KINDS_ASKED)
 async def test_anthropic_sdk_gets_its_answer_from_any_provider(upstream, kind, streamed) -> None:
     up = await upstream(**answers(kind, streamed=streamed))
     async with sdks(mixed((kind, up))) as (own, _, door):
@@ -229,6 +272,8 @@ async def test_anthropic_sdk_gets_its_answer_from_any_provider(upstream, kind, s
     if kind == "anthropic":
         assert (sent["messages"], sent["tools"], up.requests[0].path) == (QUESTION, [TOOL], "/v1/messages")
         assert up.requests[0].headers["x-api-key"] == "secret-of-anthropic"
+    elif kind == "gemini_native":
+        assert (sent["contents"], sent["tools"]) == (GEMINI_QUESTION, [GEMINI_TOOL])
     else:
         assert (sent["messages"], sent["tools"]) == (CHAT_QUESTION, [CHAT_TOOL])
         assert up.requests[0].path == "/v1/chat/completions"
@@ -249,9 +294,37 @@ async def test_openai_sdk_gets_its_answer_from_anthropic(upstream, streamed) -> 
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize(
-    ("first", "second"), [("anthropic", "openai_compatible"), ("openai_compatible", "anthropic")]
-)
+async def test_openai_sdk_gets_its_answer_from_gemini(upstream, streamed) -> None:
+    up = await upstream(**answers("gemini_native", streamed=streamed))
+    async with sdks(mixed(("gemini_native", up))) as (_, other, door):
+        assert await ask_openai(other, streamed=streamed) == CHAT_EXPECTED
+        (row,) = await door.gateway.records()
+    (request,) = up.requests
+    method = "streamGenerateContent?alt=sse" if streamed else "generateContent"
+    assert request.json == {"contents": GEMINI_QUESTION, "tools": [GEMINI_TOOL]}
+    assert (request.headers["x-goog-api-key"], request.path) == (
+        "secret-of-gemini_native",
+        f"/v1/models/m:{method}",
+    )
+    assert (row.prompt_tokens, row.cached_tokens, row.completion_tokens) == (25, 20, 7)
+
+
+async def test_signature_survives_the_openai_sdk(upstream) -> None:
+    """What Gemini 3 wants back is an extra of the call, which the SDK's objects keep."""
+    up = await upstream(**answers("gemini_native", streamed=False))
+    async with sdks(mixed(("gemini_native", up))) as (_, other, _):
+        fields = {"model": "pool", "tools": [CHAT_TOOL]}
+        first = await other.chat.completions.create(messages=CHAT_QUESTION, **fields)
+        message = first.choices[0].message.model_dump(exclude_none=True)
+        result = {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "a cat"}
+        await other.chat.completions.create(messages=[*CHAT_QUESTION, message, result], **fields)
+    _, called, answered = up.requests[1].json["contents"]
+    assert called["parts"][1]["thoughtSignature"] == "c2ln"
+    assert answered["parts"][0]["functionResponse"]["response"] == {"result": "a cat"}
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(("first", "second"), list(permutations(KINDS_ASKED, 2)))
 async def test_failover_crosses_dialects(upstream, first, second, streamed) -> None:
     """Both clients, both directions; a stream that breaks before its first content as well."""
     broken, good = await upstream(status=529), await upstream(**answers(second, streamed=streamed))
@@ -260,8 +333,7 @@ async def test_failover_crosses_dialects(upstream, first, second, streamed) -> N
         assert await ask_anthropic(own, streamed=streamed) == EXPECTED
         assert await ask_openai(other, streamed=streamed) == CHAT_EXPECTED
         if streamed:
-            head = MESSAGE_EVENTS[:2] if first == "anthropic" else CHUNKS[:1]
-            broken.default = Script(pieces=head)
+            broken.default = Script(pieces=STREAMED[first][: PRELUDES[first]])
             assert await ask_anthropic(own, streamed=True) == EXPECTED
             assert await ask_openai(other, streamed=True) == CHAT_EXPECTED
         rows = await door.gateway.records(4 if streamed else 2)
@@ -304,10 +376,10 @@ async def test_same_dialect_goes_straight_through(upstream) -> None:
     assert got.gateway["provider"] == "anthropic"
 
 
-@pytest.mark.parametrize("kind", ["anthropic", "openai_compatible"])
+@pytest.mark.parametrize("kind", KINDS_ASKED)
 async def test_stream_that_breaks_ends_with_an_error_for_the_sdk(upstream, kind) -> None:
     """T57: the event has its line, so the SDK raises; no ``message_stop`` follows."""
-    pieces = MESSAGE_EVENTS[:5] if kind == "anthropic" else CHUNKS[:3]
+    pieces = STREAMED[kind][: SAID[kind]]
     up = await upstream(pieces=pieces, cut_after_pieces=len(pieces))
     async with sdks(mixed((kind, up))) as (own, _, door):
         texts: list[str] = []
