@@ -29,7 +29,7 @@ from routing.types import (
     Switch,
 )
 
-# Problems first; within a tone by name.
+# Problems first; within a tone those that failed over, then by name.
 _URGENCY = {"bad": 0, "warn": 1, "off": 2, "ok": 3}
 
 
@@ -68,6 +68,11 @@ class CandidateRow:
     def key(self) -> str:
         """What tells its row from all others."""
         return self.switch.key
+
+    @property
+    def series(self) -> str:
+        """Its name among the live numbers."""
+        return "\n".join((self.candidate.pool, self.candidate.provider, self.candidate.model))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,9 @@ def pool_rows(survey: Survey) -> tuple[PoolRow, ...]:
         for decision in survey.decisions
         if (evaluation := decision.evaluation) is not None
     )
-    return tuple(sorted(rows, key=lambda row: (_URGENCY[row.mark.tone], row.name)))
+    return tuple(
+        sorted(rows, key=lambda row: (_URGENCY[row.mark.tone], row.mark != words.FAILED_OVER, row.name))
+    )
 
 
 def only(rows: Iterable[PoolRow], *, text: str = "", state: str = "", provider: str = "") -> list[PoolRow]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from dashboard.feed import Line, lines
+from proxying.traffic_store import Traffic, read_traffic
 from routing import live
 from routing.document import from_json
 from routing.models import Provider, RoutingRevision
@@ -27,6 +28,11 @@ class PoolChange:
 def survey() -> Survey:
     """Every pool as the live routing sees it; from the database and the shared cache where nothing serves."""
     return live.ask(Resolver.survey)
+
+
+def traffic() -> Traffic:
+    """All workers' live numbers of the last five minutes."""
+    return read_traffic()
 
 
 def changes(*, before: int | None = None, touching: str = "", size: int = PAGE_SIZE) -> list[RoutingRevision]:

@@ -1,4 +1,7 @@
-"""What is kept of each request: one row, its attempts inside. Prompts and answers are not stored."""
+"""What is kept of requests: one row each, its attempts inside, and the counts of ten seconds.
+
+Prompts and answers are not stored.
+"""
 
 from __future__ import annotations
 
@@ -65,3 +68,21 @@ class RequestRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.request_id}: {self.requested_model} {self.status}"
+
+
+class TrafficSlice(models.Model):
+    """What one worker counted in ten seconds; kept for an hour, written by ``proxying.traffic_store``.
+
+    ``series`` is as ``proxying.traffic.as_json`` makes it; ``in_flight`` has calls under way by provider.
+    """
+
+    at = models.DateTimeField(db_index=True)
+    worker = models.CharField(max_length=32)
+    series = models.JSONField(default=list)
+    in_flight = models.JSONField(default=dict)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.at:%H:%M:%S} of {self.worker}"

@@ -19,6 +19,7 @@ from proxying.lifespan import drain_event
 from proxying.metrics import Metrics
 from proxying.outcome import Exchange
 from proxying.records import Recorder
+from proxying.traffic_store import TrafficFlusher
 from routing import health, live, snapshot
 from routing.background import Background
 from routing.health_exchange import HealthExchange
@@ -80,6 +81,7 @@ class Runtime:
         self.health.on_transition.append(self.metrics.transition)
         self.recorder = recorder or Recorder()
         self.recorder.on_dropped = self.metrics.dropped.inc
+        self.traffic = TrafficFlusher(self.health.in_flight)
         self.upstreams = Upstreams(
             table=self.table,
             resolver=self.resolver,
@@ -112,6 +114,7 @@ class Runtime:
         if self._watcher is not None:
             await asyncio.get_running_loop().run_in_executor(None, snapshot.refresh)
             await self._watcher.start()
+            await self.traffic.open()
         await self.state.open()
         await self.health.open()
         await self.client.open()
@@ -136,6 +139,7 @@ class Runtime:
         parts: list[Callable[[], Coroutine[Any, Any, None]]] = [
             self.client.close,
             self.recorder.close,
+            self.traffic.close,
             self.health.close,
             self.state.close,
         ]
@@ -159,6 +163,7 @@ class Runtime:
         """An exchange has ended: count it and queue its record."""
         exchange.end()
         self.metrics.finished(exchange)
+        self.traffic.count(exchange)
         self.recorder.put(exchange)
 
     def show_gauges(self) -> None:

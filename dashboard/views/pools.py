@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from dashboard import board, queries, words
+from dashboard import board, numbers, queries, words
 from dashboard.access import common, is_part, page
 from dashboard.providers import provider_rows
 from routing.policies import policy_values
@@ -24,8 +24,12 @@ def pools(request: HttpRequest) -> HttpResponse:
         filters["state"] = filters["state"] or "problem"
     shown = board.only(rows, text=filters["q"], state=filters["state"], provider=filters["provider"])
     providers = provider_rows(survey)
+    found = queries.traffic()
     context = {
         **common(request, "pools"),
+        "numbers": numbers.overall(found),
+        "by_pool": numbers.by_pool(found),
+        "by_candidate": numbers.by_candidate(found),
         "rows": shown,
         "total": len(rows),
         "seen": survey.table.revision,
@@ -48,8 +52,11 @@ def pool(request: HttpRequest, name: str) -> HttpResponse:
     row = next((one for one in board.pool_rows(survey) if one.name == name), None)
     if row is None:
         raise Http404(f"There is no pool {name}.")
+    found = queries.traffic()
     context = {
         **common(request, "pools"),
+        "numbers": numbers.by_pool(found)[name],
+        "by_candidate": numbers.by_candidate(found),
         "row": row,
         "sentence": board.sentence(row),
         "seen": survey.table.revision,

@@ -176,11 +176,11 @@ def test_policy_shows_where_each_value_comes_from(ada, gateway):
     )
 
 
-@pytest.mark.parametrize(("path", "queries"), [("/dashboard/", 12), ("/dashboard/pools/chat/", 13)])
+@pytest.mark.parametrize(("path", "queries"), [("/dashboard/", 13), ("/dashboard/pools/chat/", 14)])
 def test_pages_cost_the_same_whatever_the_number_of_pools(
     ada, gateway, django_assert_num_queries, path, queries
 ):
-    """Session, user, two of permissions; eight for a snapshot where no worker has one; a pool's revisions."""
+    """Session, user, two of permissions; eight for a snapshot; the live numbers; a pool's revisions."""
     with django_assert_num_queries(queries):
         ada.get(path)
     for number in range(20):
