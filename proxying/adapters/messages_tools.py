@@ -18,6 +18,8 @@ class StreamedCall:
     name: str = ""
     pieces: list[str] = field(default_factory=list)
     written: int = 0
+    _parsed: int = 0
+    _is_object: bool = False
 
     def unwritten(self) -> str:
         """The arguments that have not gone out; they count as written from now on."""
@@ -26,12 +28,22 @@ class StreamedCall:
         return text
 
     def is_complete(self) -> bool:
-        """Whether the arguments are a whole JSON value, so that none can follow."""
-        try:
-            orjson.loads("".join(self.pieces))
-        except orjson.JSONDecodeError:
-            return False
-        return True
+        """Whether the arguments are a whole JSON object, so that none can follow.
+
+        It is asked for every delta of a call that waits: only what may have changed is parsed again.
+        """
+        if len(self.pieces) > self._parsed:
+            self._parsed = len(self.pieces)
+            self._is_object = self.pieces[-1].endswith("}") and _is_json("".join(self.pieces))
+        return self._is_object
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 class CallOrder:
