@@ -96,7 +96,9 @@ def database() -> dict[str, Any]:
     elif config["ENGINE"].endswith("postgresql"):
         config["CONN_MAX_AGE"] = 0
         config["OPTIONS"] = {
-            "pool": {"min_size": 2, "max_size": 8, "timeout": 10},
+            # After an outage the pool's own attempts are up to minutes apart: given up soon, whoever
+            # asks next starts a new one at once, so that records and the table follow within seconds.
+            "pool": {"min_size": 2, "max_size": 8, "timeout": 5, "reconnect_timeout": 2},
             **config.get("OPTIONS", {}),
         }
     return config

@@ -29,7 +29,7 @@ from routing.identifiers import new_id
 QUEUE_LIMIT: Final = 10_000
 BATCH: Final = 500
 INTERVAL_S: Final = 0.25
-LONGEST_PAUSE_S: Final = 5.0
+LONGEST_PAUSE_S: Final = 1.0
 CLOSE_WITHIN_S: Final = 10.0
 
 logger = logging.getLogger("sluice.records")
@@ -142,7 +142,8 @@ class Recorder:
                 logger.exception("Writing request records failed.")
                 self._drop(self._taken)
                 self._rows, self._taken = [], 0
-            # Rows that are still here mean that the database failed: ask it less and less often.
+            # Rows that are still here mean that the database failed: ask it less often, but not so rarely
+            # that a worker which is killed soon after the outage takes them with it.
             failing = bool(self._rows)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S) if failing else self._interval_s
             if failing:

@@ -33,6 +33,7 @@ CLIENTS = 12
 PAUSE_S = 0.05
 # What may be lost by SIGKILL besides what was under way: a second of records that were not stored yet.
 KILL_LOSES_S = 1.0
+RECOVERS_WITHIN_S = 10.0
 CONFIG = """
 providers:
   a: {{type: openai_compatible, base_url: "{a}", models: [m], timeouts: {timeouts}}}
@@ -177,7 +178,8 @@ class Chaos:
         await self._look()
         await self._switch()
         await asyncio.to_thread(self.postgres.start)
-        await asyncio.sleep(3)
+        # Until the records of the outage are stored: a worker killed before takes them with it.
+        await asyncio.sleep(RECOVERS_WITHIN_S)
 
     async def _without_a_worker(self) -> None:
         assert self.server.process is not None

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.redis
 async def test_stores_that_restart_under_load_lose_nothing(tmp_path) -> None:
     """No 5xx, no lost request, no lost record; ready says degraded, switches are refused clearly."""
-    found = await chaos.run(tmp_path / "chaos", 34, kill=False)
+    found = await chaos.run(tmp_path / "chaos", 27, kill=False)
     assert found.broken == []
     assert (found.outages["redis"], found.outages["postgres"]) == (1, 1)
     assert set(found.ready) == {"degraded"}

@@ -360,3 +360,28 @@ async def test_a_transition_is_one_log_line_of_the_worker_that_saw_it(
             clock.now + 30,
         ),
     ]
+
+
+async def test_cut_streams_in_a_row_open_the_circuit() -> None:
+    """The first content of each forgets the failures before it, but not the cuts."""
+    live = worker(memory(), Clock())
+    for _ in range(4):
+        live.success("a", "x")
+        live.failure("a", "x", "cut", after_content=True)
+    before = dict(live.view().circuits)
+    live.completed("a", "x")
+    for _ in range(4):
+        live.success("a", "x")
+        live.failure("a", "x", "cut", after_content=True)
+    between = dict(live.view().circuits)
+    live.success("a", "x")
+    live.failure("a", "x", "cut", after_content=True)
+
+    assert (before, between) == ({}, {})
+    assert phase(live.view().circuits["a", "x"], Clock().now) is Phase.OPEN
+
+
+async def test_cuts_of_unknown_models_are_not_remembered() -> None:
+    live = worker(memory(), Clock())
+    live.failure("a", "made up", "cut", after_content=True)
+    assert (live._cuts, live.size()) == ({}, 0)
