@@ -45,7 +45,7 @@ def providers_status(report: HealthReport) -> Shape:
 
     ``events`` are the last changes of health, the newest first.
     """
-    users = _pools_of(report.table)
+    users = pools_by_provider(report.table)
     rows = [
         provider_status(provider, report, users.get(name, ()))
         for name, provider in sorted(report.table.providers.items())
@@ -189,7 +189,7 @@ def _says_something(found: Circuit, now: float) -> bool:
     return phase(found, now) is not Phase.CLOSED or now < found.cooldown_until
 
 
-def _pools_of(table: RoutingTable) -> dict[str, list[str]]:
+def pools_by_provider(table: RoutingTable) -> dict[str, list[str]]:
     """The pools that have a candidate of each provider, sorted."""
     found: dict[str, list[str]] = {}
     for name in sorted(table.pools):

@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.db.models import Count, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
-from routing.assembly import POLICY_COLUMNS
+from routing.assembly import POLICY_COLUMNS, BadRowError, merge_policy
 from routing.document import Document, Fields, apply, from_json, object_key
 from routing.models import (
     AdminToken,
@@ -22,7 +22,7 @@ from routing.models import (
     RoutingHead,
     RoutingRevision,
 )
-from routing.types import InventoryMode
+from routing.types import InventoryMode, PoolPolicy
 
 PROVIDER_FIELDS: Final = (
     "kind",
@@ -65,6 +65,14 @@ def defaults_fields(row: RoutingDefaults | None) -> Fields:
     empty.update(strategy="", when_all_blocked="")
     empty["configured_provider_models_mode"] = InventoryMode.FALLBACK.value
     return empty
+
+
+def default_policy() -> PoolPolicy:
+    """The policy of a pool that sets nothing itself."""
+    try:
+        return merge_policy(PoolPolicy(), defaults_fields(RoutingDefaults.objects.filter(pk=1).first()))[0]
+    except BadRowError:
+        return PoolPolicy()  # as the data plane does; the table says why
 
 
 def credential_text(ref: str, encrypted: str, hint: str) -> str:
@@ -134,10 +142,15 @@ def revisions_touching(
     return found
 
 
-def revisions_of(rows: QuerySet[RoutingRevision], key: str) -> QuerySet[RoutingRevision]:
-    """Those that changed an object. Its key has no quotes in it, so its place in the JSON text is its own."""
-    text = Cast("changes", TextField())
-    return rows.annotate(changes_text=text).filter(changes_text__contains=f'"object": "{key}"')
+def revisions_of(rows: QuerySet[RoutingRevision], key: str, *, within: str = "") -> QuerySet[RoutingRevision]:
+    """Those that changed an object, or one whose key begins with ``within``.
+
+    Keys have no quotes in them, so their place in the JSON text is their own.
+    """
+    wanted = Q(changes_text__contains=f'"object": "{key}"')
+    if within:
+        wanted |= Q(changes_text__contains=f'"object": "{within}')
+    return rows.annotate(changes_text=Cast("changes", TextField())).filter(wanted)
 
 
 def credential_texts() -> dict[str, str]:

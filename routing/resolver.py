@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -104,14 +104,16 @@ class Resolver:
         now = self._clock()
         return await self._peek(self._plan(request, now), now)
 
-    async def survey(self) -> Survey:
-        """Every pool as it stands, for people: each evaluated for any endpoint, with the next decision.
+    async def survey(self, names: Collection[str] | None = None) -> Survey:
+        """Every pool as it stands, or those named: each evaluated for any endpoint, with the next decision.
 
-        All of it reads one table and one health view.
+        For people. All of it reads one table and one health view.
         """
         table, view, now = self._table(), self._health.view(), self._clock()
         decisions = []
         for name in table.pools:
+            if names is not None and name not in names:
+                continue
             made = plan(table, view, RouteRequest(name), now=now, any_endpoint=True)
             decisions.append(await self._peek(made, now))
         return Survey(table, view, now, tuple(decisions), self._health.in_flight())

@@ -12,12 +12,13 @@ from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.safestring import SafeString
 
 from routing import queries, services
+from routing.admin.diffs import diff_html
 from routing.document import from_json
 from routing.models import RoutingRevision
 from routing.services.switches import document_key
-from routing.summary import change_text
 
 WRITING_FIELDS = ("change_reason", "confirm", "expected_revision")
 
@@ -82,6 +83,9 @@ class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # one base for 
     form = ServiceForm
     save_on_top = True
 
+    class Media:
+        css: ClassVar = {"all": ["routing/admin.css"]}
+
     def key_of(self, obj: Any) -> str:
         """The object's key in the document."""
         return document_key(obj)
@@ -107,11 +111,12 @@ class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # one base for 
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """Without the fields of writing for those who may only look."""
-        sections = list(super().get_fieldsets(request, obj))
+        return [*super().get_fieldsets(request, obj), *self.writing_fieldsets(request, obj)]
+
+    def writing_fieldsets(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        """The fields of writing, for those who may."""
         may_write = self.has_change_permission(request, obj) if obj else self.has_add_permission(request)
-        if may_write:
-            return [*sections, ("This change", {"fields": list(WRITING_FIELDS)})]
-        return sections
+        return [("This change", {"fields": list(WRITING_FIELDS)})] if may_write else []
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
         """Write through the service."""
@@ -159,18 +164,18 @@ class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # one base for 
         if not self.has_view_or_change_permission(request, obj):
             raise PermissionDenied
         key = self.key_of(obj)
-        inner = key.replace("pool/", "candidate/", 1) + "/" if key.startswith("pool/") else None
-        rows = [
-            (revision, lines)
-            for revision in queries.revisions()[:1000]
-            if (lines := _lines(revision, key, inner))
-        ]
+        within = key.replace("pool/", "candidate/", 1) + "/" if key.startswith("pool/") else ""
+        found = self.get_paginator(request, queries.revisions_of(queries.revisions(), key, within=within), 50)
+        page = found.get_page(request.GET.get("p"))
+        rows = [(revision, _changes(revision, key, within)) for revision in page]
         context = {
             **self.admin_site.each_context(request),
             "title": f"History: {obj}",
             "opts": self.opts,
             "object": obj,
             "rows": rows,
+            "page": page,
+            "media": self.media,
             **(extra_context or {}),
         }
         return TemplateResponse(request, "admin/routing/history.html", context)
@@ -178,6 +183,11 @@ class ServiceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # one base for 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # one base for several models
     """A table that is shown and never edited here."""
+
+    change_form_template = "admin/routing/shown_form.html"
+
+    class Media:
+        css: ClassVar = {"all": ["routing/admin.css"]}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Nobody."""
@@ -253,9 +263,9 @@ def actor(request: HttpRequest) -> services.Actor:
     return services.Actor(request.user.get_username())
 
 
-def _lines(revision: RoutingRevision, key: str, inner: str | None) -> list[str]:
-    return [
-        change_text(change)
+def _changes(revision: RoutingRevision, key: str, within: str) -> SafeString:
+    return diff_html(
+        change
         for change in from_json(revision.changes)
-        if change.object == key or (inner is not None and change.object.startswith(inner))
-    ]
+        if change.object == key or (within and change.object.startswith(within))
+    )

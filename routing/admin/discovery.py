@@ -1,4 +1,4 @@
-"""Model discovery from the list of providers: each outcome is a message on the page."""
+"""Model discovery from the pages of providers: each outcome is a message on the page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def discover_models(
     page: admin.ModelAdmin[Provider], request: HttpRequest, queryset: QuerySet[Provider]
 ) -> None:
     """Ask now, and keep what they say."""
-    _tell(request, _asked(request, queryset, keep=True))
+    ask_and_tell(request, queryset, keep=True)
 
 
 @admin.action(description="Test the connection of the selected…", permissions=["change"])
@@ -29,7 +29,12 @@ def check_connections(
     page: admin.ModelAdmin[Provider], request: HttpRequest, queryset: QuerySet[Provider]
 ) -> None:
     """Ask now, and keep nothing."""
-    _tell(request, _asked(request, queryset, keep=False))
+    ask_and_tell(request, queryset, keep=False)
+
+
+def ask_and_tell(request: HttpRequest, queryset: QuerySet[Provider], *, keep: bool) -> None:
+    """Ask now; one message for each provider."""
+    _tell(request, _asked(request, queryset, keep=keep))
 
 
 def _asked(request: HttpRequest, queryset: QuerySet[Provider], *, keep: bool) -> list[probes.Probe]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.utils.html import format_html_join
 
 from routing.admin.base import ReadOnlyAdmin
+from routing.admin.diffs import diff_html
 from routing.document import from_json
 from routing.models import Lease, ProviderModel, RoutingRevision
-from routing.summary import change_text
 
 
 @admin.register(RoutingRevision)
@@ -25,9 +24,7 @@ class RoutingRevisionAdmin(ReadOnlyAdmin):
     @admin.display(description="changes")
     def diff(self, row: RoutingRevision) -> str:
         """One line per change."""
-        return format_html_join(
-            "", "<div>{}</div>", ((change_text(change),) for change in from_json(row.changes))
-        )
+        return diff_html(from_json(row.changes))
 
 
 @admin.register(ProviderModel)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import re
 
 import pytest
@@ -56,6 +57,11 @@ def pool():
 
 def url(page, name="changelist", *args):
     return reverse(f"admin:routing_{page}_{name}", args=args)
+
+
+def text_of(response):
+    """What the page says, without its tags."""
+    return html.unescape(re.sub(r"<[^>]*>", "", response.content.decode()))
 
 
 def errors(response):
@@ -275,7 +281,7 @@ def test_pool_page_shows_effective_candidate_and_reasons(ada, pool):
     page = ada.get(url("modelpool", "change", pool.pk)).content.decode()
 
     assert re.search(r'field-effective_candidate.*?readonly">b/x<', page, re.DOTALL)
-    assert re.search(r"<div>a/x: [^<]*off", page)
+    assert re.search(r'class="blocked">a/x: [^<]*off', page)
 
 
 @pytest.mark.parametrize(("page", "name"), [("provider", "b"), ("modelpool", "m")])
@@ -426,25 +432,31 @@ def test_history_page_shows_revisions_of_the_object_and_its_candidates(ada, pool
     page = ada.get(url("modelpool", "history", pool.pk))
 
     assert [row.number for row, _ in page.context["rows"]] == [1]
-    assert "~ candidate a/x of m: enabled true → false" in page.content.decode()
+    assert "~ candidate a/x of m: enabled true → false" in text_of(page)
 
 
 def test_revision_page_shows_its_diff(ada):
     services.save_defaults(values={"strategy": "weighted_round_robin"}, **ADA)
 
-    page = ada.get(url("routingrevision", "change", 1)).content.decode()
+    page = text_of(ada.get(url("routingrevision", "change", 1)))
 
     assert "~ defaults: strategy (nothing) → weighted_round_robin" in page
 
 
 @pytest.mark.parametrize(
-    ("page", "count"), [("provider", 7), ("modelpool", 6), ("alias", 6), ("providermodel", 7)]
+    ("page", "count"), [("provider", 15), ("modelpool", 15), ("alias", 6), ("providermodel", 7)]
 )
 def test_list_pages_do_not_query_per_row(ada, django_assert_num_queries, page, count):
-    for _ in range(12):
-        candidate = factories.PoolCandidateFactory()
-        factories.ProviderModelFactory(provider=candidate.provider)
-        factories.AliasFactory(target=candidate.pool.canonical_model)
+    """The first two also read the table once: this process does not serve."""
+    a, b = factories.ProviderFactory(name="a"), factories.ProviderFactory(name="b")
+    for number in range(100):
+        row = factories.ModelPoolFactory(canonical_model=f"m{number}")
+        factories.PoolCandidateFactory(pool=row, provider=a)
+        factories.PoolCandidateFactory(pool=row, provider=b)
+        factories.ProviderModelFactory(provider=factories.ProviderFactory())
+        factories.AliasFactory(target=row.canonical_model)
 
     with django_assert_num_queries(count):
-        ada.get(url(page))
+        response = ada.get(url(page))
+
+    assert len(response.context["cl"].result_list) == 100
