@@ -313,10 +313,12 @@ def _contradictions(entry: Entry, rows: list[Row], saw: dict[str, int]) -> list[
 async def prepared(home: Path) -> AsyncIterator[Chaos]:
     """Stores, providers and two workers."""
     async with AsyncExitStack() as stack:
-        postgres, redis = Postgres(home / "postgres"), Redis(home / "redis")
+        postgres = await asyncio.to_thread(Postgres)
+        stack.callback(_ignoring, postgres.remove)
+        redis = Redis(home / "redis")
+        stack.callback(_ignoring, redis.stop)
         for service in (postgres, redis):
             await asyncio.to_thread(service.start)
-            stack.callback(_ignoring, service.stop)
         providers = {}
         for seed, name in enumerate("abc"):
             one = providers[name] = Random(0.0, seed)
@@ -324,7 +326,7 @@ async def prepared(home: Path) -> AsyncIterator[Chaos]:
                 del one.faults[slow]
             await one.start()
             stack.push_async_callback(one.stop)
-        (home / "server").mkdir()
+        (home / "server").mkdir(parents=True)
         server = Server(
             home / "server",
             workers=2,

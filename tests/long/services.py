@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,18 +17,15 @@ from tests.e2e.server import free_port
 class Postgres:
     """One cluster in a folder; it runs as the user ``postgres`` when we are root, for it refuses to."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self) -> None:
+        # Not below pytest's folder, into which that user may not look.
+        self.home = Path(tempfile.mkdtemp(prefix="sluice-postgres."))
         self.port = free_port()
         self.url = f"postgres://chaos@127.0.0.1:{self.port}/postgres"
         self.bin = max(Path("/usr/lib/postgresql").glob("*/bin"))
         self.prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-        home.mkdir(parents=True)
         if self.prefix:
-            shutil.chown(home, "postgres")
-            for parent in home.parents:
-                if parent.stat().st_uid == 0 and parent != Path("/") and parent.parent != Path("/"):
-                    parent.chmod(parent.stat().st_mode | 0o055)
+            shutil.chown(self.home, "postgres")
         self._run("initdb", "-D", "data", "-U", "chaos", "--auth=trust", "--no-sync", "--encoding=UTF8")
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -48,6 +46,13 @@ class Postgres:
     def stop(self) -> None:
         """As a crash would, every connection broken; nothing that was committed is lost."""
         self._run("pg_ctl", "-D", "data", "-m", "immediate", "stop")
+
+    def remove(self) -> None:
+        """Stop for good."""
+        try:
+            self.stop()
+        finally:
+            shutil.rmtree(self.home)
 
 
 class Redis:
