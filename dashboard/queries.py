@@ -10,7 +10,7 @@ from dashboard.feed import Line, lines
 from proxying.traffic_store import Traffic, read_traffic
 from routing import live
 from routing.document import from_json
-from routing.models import Provider, RoutingRevision
+from routing.models import Alias, ClientKey, ModelPool, Provider, RoutingRevision
 from routing.queries import credential_text, revisions
 from routing.resolver import Resolver, Survey
 
@@ -79,3 +79,14 @@ def credentials() -> dict[str, tuple[int, str]]:
         "name", "pk", "credential_ref", "credential_encrypted", "credential_hint"
     )
     return {name: (pk, credential_text(ref, stored, hint)) for name, pk, ref, stored, hint in rows}
+
+
+def public_names() -> list[str]:
+    """What clients may ask for by a name of ours: pools and aliases, sorted."""
+    pools = ModelPool.objects.values_list("canonical_model", flat=True)
+    return sorted({*pools, *Alias.objects.values_list("name", flat=True)})
+
+
+def client_keys() -> list[tuple[int, str]]:
+    """Client keys by name, with their ids."""
+    return list(ClientKey.objects.order_by("name", "pk").values_list("pk", "name"))

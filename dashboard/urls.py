@@ -10,6 +10,7 @@ from dashboard.views.providers import providers, test
 from dashboard.views.requests import request_detail, requests
 from dashboard.views.stream import stream
 from dashboard.views.switches import switch
+from dashboard.views.tries import explanation
 
 app_name = "dashboard"
 urlpatterns = [
@@ -21,6 +22,7 @@ urlpatterns = [
     path("requests/<slug:decision_id>/", request_detail, name="request"),
     path("stream/", stream, name="stream"),
     path("switch/", switch, name="switch"),
+    path("try/", explanation, name="try"),
     path("changes/", changes, name="changes"),
     path("changes/<int:number>/undo/", undo, name="undo"),
 ]

@@ -20,6 +20,7 @@ PAGES = [
     "/dashboard/pools/chat/",
     "/dashboard/providers/",
     "/dashboard/requests/",
+    "/dashboard/try/?model=chat&assume=a/m=503",
     "/dashboard/changes/",
 ]
 ADA = {"actor": services.Actor("ada"), "source": "admin"}
@@ -284,6 +285,10 @@ def test_the_keyboard_does_it_all(visit):
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     page.wait_for_url("**/dashboard/pools/chat/")
+    page.goto("/dashboard/")
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    page.wait_for_url("**/dashboard/try/?model=chat")
     page.goto("/dashboard/providers/")
     for key in ("j", "j", "j", "k"):
         page.keyboard.press(key)
@@ -296,6 +301,16 @@ def test_the_keyboard_does_it_all(visit):
     shows(page, "provider c", on=False)
     page.keyboard.press("u")
     shows(page, "provider c", on=True)
+
+
+def test_pretended_failures_are_answered_at_once(visit):
+    from playwright.sync_api import expect
+
+    page = visit().open("/dashboard/try/?model=chat")
+    expect(page.get_by_role("heading", name="200 from a/m")).to_be_visible()
+    page.get_by_label("Pretend that a/m answers").select_option("pretend: 503")
+    expect(page.get_by_role("heading", name="200 from b/m")).to_be_visible()
+    assert "assume=a%2Fm%3D503" in page.url
 
 
 def test_the_theme_is_that_of_the_admin(visit):

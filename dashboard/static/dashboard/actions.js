@@ -92,6 +92,10 @@
     else if ("copyLink" in target.dataset) navigator.clipboard?.writeText(location.href).then(() => Sluice.say("Copied."));
     else navigator.clipboard?.writeText(target.parentElement.querySelector("pre").textContent).then(() => Sluice.say("Copied."));
   });
+  // Search fields ask while they are typed in; leaving one must not ask again under the operator's hands.
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("input[type=search]")) event.stopPropagation();
+  }, true);
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     const slot = event.target.closest?.(".slot");
