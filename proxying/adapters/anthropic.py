@@ -16,7 +16,7 @@ from proxying.adapters.anthropic_relay import AnthropicStream
 from proxying.adapters.anthropic_usage import read_usage
 from proxying.adapters.base import ClientBody, ParsedAnswer, Target, UpstreamRequest, Usage
 from proxying.adapters.gateway_thinking import SIGNATURE, without_gateway_thinking
-from proxying.adapters.json_answer import object_of
+from proxying.adapters.json_text import object_of
 from proxying.adapters.openai_errors import error_object
 from proxying.errors import ErrorFacts, InvalidRequestError, UpstreamProtocolError, UpstreamStatusError
 from routing.types import Endpoint

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
-
 from proxying.adapters import reasoning_details
 from proxying.adapters.anthropic_usage import chat_usage
+from proxying.adapters.json_text import answer_text
 
 _FINISH_REASONS: Final = {
     "end_turn": "stop",
@@ -92,7 +91,7 @@ def _message(answer: dict[str, Any]) -> dict[str, Any]:
             found = (annotation(one, len(text)) for one in block.get("citations") or ())
             annotations += [one for one in found if one is not None]
         elif kind == "tool_use":
-            calls.append(tool_call(block, orjson.dumps(block.get("input") or {}).decode()))
+            calls.append(tool_call(block, answer_text(block.get("input") or {}).decode()))
         elif kind in ("thinking", "redacted_thinking"):
             thinking += block.get("thinking") or ""
             detail = reasoning_details.detail(block, index)

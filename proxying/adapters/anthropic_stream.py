@@ -11,6 +11,7 @@ from proxying import sse
 from proxying.adapters import reasoning_details
 from proxying.adapters.anthropic_answer import annotation, finish_reason, refusal_text, tool_call
 from proxying.adapters.anthropic_usage import chat_usage, merge_usage
+from proxying.adapters.json_text import answer_text
 
 # Keeps the client's connection warm; SSE readers pass over comments.
 _PING: Final = b": ping\n\n"
@@ -55,7 +56,7 @@ class ChatChunks:
         if kind == "tool_use":
             whole = block.get("input")
             # Their own streams begin with {}; others may give the input at once.
-            arguments = orjson.dumps(whole).decode() if whole else ""
+            arguments = answer_text(whole).decode() if whole else ""
             self._arguments_came = bool(whole)
             index, self._calls = self._calls, self._calls + 1
             return self._chunk({"tool_calls": [{"index": index, **tool_call(block, arguments)}]})

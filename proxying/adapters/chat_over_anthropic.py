@@ -13,6 +13,7 @@ from proxying.adapters.anthropic_answer import chat_answer
 from proxying.adapters.anthropic_request import messages_request
 from proxying.adapters.anthropic_stream import ChatChunks
 from proxying.adapters.base import ClientBody, Target
+from proxying.adapters.json_text import request_text
 from proxying.errors import InvalidRequestError
 from proxying.sse import BOM
 from routing.types import Endpoint
@@ -31,7 +32,7 @@ class ChatOverAnthropic:
         if body.endpoint is not Endpoint.CHAT:
             raise InvalidRequestError(f"The endpoint '{body.endpoint}' cannot be sent to this provider.")
         data = messages_request(body.data, target)
-        return ClientBody(orjson.dumps(data), data, Endpoint.MESSAGES, "anthropic")
+        return ClientBody(request_text(data), data, Endpoint.MESSAGES, "anthropic")
 
     def outline(self, body: ClientBody) -> ClientBody:
         """Nothing of the request is needed to read its answer."""

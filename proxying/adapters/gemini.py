@@ -22,7 +22,7 @@ from proxying.adapters.gemini_errors import read_error
 from proxying.adapters.gemini_request import generate_content
 from proxying.adapters.gemini_stream import GeminiStream
 from proxying.adapters.gemini_usage import chat_usage, settle
-from proxying.adapters.json_answer import object_of
+from proxying.adapters.json_text import object_of, request_text
 from proxying.adapters.openai_errors import error_object, read_error_in_answer
 from proxying.errors import ErrorFacts, InvalidRequestError, UpstreamProtocolError, UpstreamStatusError
 from routing.types import Endpoint
@@ -52,7 +52,7 @@ class GeminiAdapter:
             method="POST",
             url=_address(target, method),
             headers=_headers(body, target, headers),
-            body=orjson.dumps(written),
+            body=request_text(written),
         )
 
     def parse_response(

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
-import orjson
-
 from proxying.adapters.base import Usage
 from proxying.adapters.gemini_logprobs import chat_logprobs
 from proxying.adapters.gemini_usage import read_usage
+from proxying.adapters.json_text import answer_text
 from proxying.errors import UpstreamProtocolError
 
 _BLOCKED: Final = frozenset(
@@ -150,7 +149,7 @@ class AnswerReader:
                 (thoughts if part.get("thought") is True else texts).append(text)
             elif isinstance(part.get("inlineData"), dict) and part.get("thought") is not True:
                 delta.setdefault("images", []).append(_image(part["inlineData"]))
-            if part.get("thoughtSignature"):
+            if _has_signature(part):
                 delta["extra_content"] = _signed(part)
         thought, said = "".join(thoughts), "".join(texts)
         return {
@@ -166,7 +165,7 @@ class AnswerReader:
         name, args = held.get("name"), held.get("args")
         if not isinstance(name, str) or not name:
             raise UpstreamProtocolError("The provider sent a function call without a name.")
-        function = {"name": name, "arguments": orjson.dumps(args if isinstance(args, dict) else {}).decode()}
+        function = {"name": name, "arguments": answer_text(args if isinstance(args, dict) else {}).decode()}
         position, choice.calls = choice.calls, choice.calls + 1
         if self.by_function_call:
             delta["function_call"] = function
@@ -175,7 +174,7 @@ class AnswerReader:
         if not isinstance(call_id, str) or not call_id:
             call_id = self._invent(f"{number}|{position}|{name}|{function['arguments']}")
         call: dict[str, Any] = {"index": position, "id": call_id, "type": "function", "function": function}
-        if part.get("thoughtSignature"):
+        if _has_signature(part):
             call["extra_content"] = _signed(part)
         delta.setdefault("tool_calls", []).append(call)
 
@@ -215,6 +214,10 @@ def messages_of(pieces: Iterable[Piece]) -> list[dict[str, Any]]:
 
 def _without_index(call: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in call.items() if key != "index"}
+
+
+def _has_signature(part: dict[str, Any]) -> bool:
+    return isinstance(part.get("thoughtSignature"), str) and bool(part["thoughtSignature"])
 
 
 def _signed(part: dict[str, Any]) -> dict[str, Any]:

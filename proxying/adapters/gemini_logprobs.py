@@ -25,5 +25,7 @@ def _token(held: object) -> dict[str, Any]:
     found = held if isinstance(held, dict) else {}
     text = found.get("token")
     text = text if isinstance(text, str) else ""
+    value = found.get("logProbability")
     # A probability of 1 is left out of Gemini's JSON as any zero is.
-    return {"token": text, "logprob": found.get("logProbability", 0.0), "bytes": list(text.encode())}
+    logprob = value if isinstance(value, int | float) else 0.0
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}

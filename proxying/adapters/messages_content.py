@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
-
 from proxying.adapters.dialects import refuse
+from proxying.adapters.json_text import request_text
 
 _THINKING: Final = ("thinking", "redacted_thinking")
 _ERROR_PREFIX: Final = "Error: "
@@ -87,7 +86,7 @@ def _assistant(content: list[Any], where: str, *, with_reasoning: bool) -> list[
 def _tool_call(block: dict[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(block.get("id"), str) or not isinstance(block.get("name"), str):
         raise refuse(where, "A tool use needs an id and a name.")
-    arguments = orjson.dumps(block.get("input") or {}).decode()
+    arguments = request_text(block.get("input") or {}).decode()
     return {
         "id": block["id"],
         "type": "function",

@@ -9,6 +9,7 @@ from typing import Any, Final
 import orjson
 
 from proxying.adapters.base import ClientBody, Target
+from proxying.adapters.json_text import answer_text, request_text
 from proxying.adapters.messages_answer import NewId, messages_answer
 from proxying.adapters.messages_request import chat_request
 from proxying.adapters.messages_stream import MessagesEvents
@@ -34,7 +35,7 @@ class MessagesOverChat:
         if body.endpoint is not Endpoint.MESSAGES:
             raise InvalidRequestError(f"The endpoint '{body.endpoint}' cannot be sent to this provider.")
         data = chat_request(body.data, target)
-        return ClientBody(orjson.dumps(data), data, Endpoint.CHAT)
+        return ClientBody(request_text(data), data, Endpoint.CHAT)
 
     def outline(self, body: ClientBody) -> ClientBody:
         """One choice, whose usage is for the translation to see."""
@@ -50,7 +51,7 @@ class MessagesOverChat:
 
     def answer(self, answer: bytes, body: ClientBody) -> bytes:
         """A whole chat completion as a message."""
-        return orjson.dumps(messages_answer(orjson.loads(answer.removeprefix(BOM)), self._new_id))
+        return answer_text(messages_answer(orjson.loads(answer.removeprefix(BOM)), self._new_id))
 
     def writer(self, body: ClientBody) -> MessagesEvents:
         """A fresh writer of events."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from proxying.adapters.json_text import answer_text
 from proxying.adapters.messages_answer import NewId, tool_id
 
 
@@ -68,7 +69,7 @@ class CallOrder:
             call.name = given["name"]
         arguments = given.get("arguments")
         if isinstance(arguments, dict):
-            arguments = orjson.dumps(arguments).decode()
+            arguments = answer_text(arguments).decode()
         if isinstance(arguments, str) and arguments:
             call.pieces.append(arguments)
         self._last = call

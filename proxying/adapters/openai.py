@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from proxying import splice
 from proxying.adapters.base import ClientBody, ParsedAnswer, Target, UpstreamRequest, Usage
-from proxying.adapters.json_answer import object_of
+from proxying.adapters.json_text import object_of
 from proxying.adapters.openai_errors import error_object, read_error, read_error_in_answer
 from proxying.adapters.openai_stream import OpenAIStream
 from proxying.adapters.openai_usage import read_usage
