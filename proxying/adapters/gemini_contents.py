@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from proxying.adapters.dialects import refuse
 from proxying.adapters.gemini_parts import Part, parts_of, text_of
 from proxying.adapters.gemini_thinking import STAND_IN, demands_signatures
+
+# Tuples, not sets: a client may have put something there that cannot be hashed.
+_RESULTS: Final = ("tool", "function")
+_INSTRUCTIONS: Final = ("system", "developer")
 
 
 def contents_of(messages: object, model: str) -> dict[str, Any]:
@@ -48,11 +52,11 @@ class _Turns:
 
     def add(self, message: dict[str, Any], path: str) -> None:
         role = message.get("role")
-        if role in {"tool", "function"}:
+        if role in _RESULTS:
             self._add_result(message, path)
             return
         self.close_results()
-        if role in {"system", "developer"}:
+        if role in _INSTRUCTIONS:
             text = text_of(message.get("content"), f"{path}.content")
             self.system += [{"text": text}] if text else []
         elif role == "user":

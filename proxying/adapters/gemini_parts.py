@@ -69,7 +69,8 @@ def _part(piece: object, path: str) -> Part | None:
         return {"text": piece} if piece else None
     if not isinstance(piece, dict):
         raise refuse(path, "a content part must be an object.")
-    kind = piece.get("type")
+    given = piece.get("type")
+    kind = given if isinstance(given, str) else ""
     if kind in {"text", "refusal"}:
         text = piece.get(kind)
         if not isinstance(text, str):
@@ -81,7 +82,7 @@ def _part(piece: object, path: str) -> Part | None:
         return _audio(piece.get("input_audio"), f"{path}.input_audio")
     if kind == "file":
         return _file(piece.get("file"), f"{path}.file")
-    raise refuse(f"{path}.type", f"content of the type {kind!r} cannot be sent to this provider.")
+    raise refuse(f"{path}.type", f"content of the type {given!r} cannot be sent to this provider.")
 
 
 def _address(piece: dict[str, Any], kind: str, path: str) -> str:

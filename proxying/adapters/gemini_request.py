@@ -130,7 +130,7 @@ def _format(wanted: object) -> dict[str, Any]:
     kind = wanted.get("type") if isinstance(wanted, dict) else None
     if kind == "text":
         return {}
-    if kind not in {"json_object", "json_schema"} or not isinstance(wanted, dict):
+    if kind not in ("json_object", "json_schema") or not isinstance(wanted, dict):
         raise refuse("response_format", "its type must be text, json_object or json_schema.")
     config: dict[str, Any] = {"responseMimeType": "application/json"}
     held = wanted.get("json_schema")
@@ -143,7 +143,7 @@ def _format(wanted: object) -> dict[str, Any]:
 def _modalities(wanted: object) -> dict[str, Any]:
     if not wanted or wanted == ["text"]:
         return {}
-    if not isinstance(wanted, list) or any(word not in _MODALITIES for word in wanted):
+    if not isinstance(wanted, list) or any(word not in tuple(_MODALITIES) for word in wanted):
         raise refuse("modalities", "this provider answers with text and image only.")
     return {"responseModalities": [_MODALITIES[word] for word in wanted]}
 

@@ -99,7 +99,7 @@ def _choice(choice: object) -> tuple[str, list[str]]:
 def _allowed(allowed: dict[str, Any]) -> tuple[str, list[str]]:
     tools = allowed.get("tools")
     names = [_name_in(tool) for tool in tools] if isinstance(tools, list) else []
-    if not names or not all(names) or allowed.get("mode") not in {"auto", "required"}:
+    if not names or not all(names) or allowed.get("mode") not in ("auto", "required"):
         raise refuse("tool_choice.allowed_tools", "it needs a mode (auto, required) and named functions.")
     return _MODES[allowed["mode"]], [name for name in names if name]
 

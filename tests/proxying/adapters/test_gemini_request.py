@@ -180,6 +180,8 @@ def test_content_part_is_written_as_a_part(piece, part):
     ("message", "param"),
     [
         ("hi", "messages[0]"),
+        ({"role": ["user"], "content": "x"}, "messages[0].role"),
+        ({"role": "user", "content": [{"type": ["text"]}]}, "messages[0].content[0].type"),
         ({"role": "critic", "content": "x"}, "messages[0].role"),
         ({"role": "user", "content": 3}, "messages[0].content"),
         ({"role": "user", "content": [3]}, "messages[0].content[0]"),
@@ -491,6 +493,8 @@ def test_hints_are_left_out(fields):
         ({"logit_bias": {"1": 5}}, "logit_bias"),
         ({"audio": {"voice": "alloy"}}, "audio"),
         ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"modalities": [["text"]]}, "modalities"),
+        ({"response_format": {"type": ["text"]}}, "response_format"),
         ({"web_search_options": {"search_context_size": "low"}}, "web_search_options"),
         ({"frequency": 3}, "frequency"),
         ({"reasoning_effort": "huge"}, "reasoning_effort"),
