@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import orjson
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxying.adapters import ADAPTERS
@@ -13,7 +13,9 @@ from proxying.adapters.base import Target
 from proxying.errors import InvalidRequestError, UpstreamError
 from proxying.schemas import parse_body
 from routing.types import Endpoint, Provider
+from tests.effort import LONG
 
+EFFORT = settings(max_examples=3000 if LONG else 100, deadline=None)
 ADAPTER = ADAPTERS["gemini"]
 TARGET = Target(Provider("g", "gemini_native", "https://up.example/v1beta"), "gemini-3-pro")
 WORDS = st.sampled_from(
@@ -83,6 +85,7 @@ ANSWERS = ANSWER | st.builds(
 )
 
 
+@EFFORT
 @given(MESSAGES | SCALARS, FIELDS)
 def test_any_chat_is_written_or_refused(messages, fields):
     body = parse_body(orjson.dumps({"model": "m", "messages": messages, **fields}), Endpoint.CHAT)
@@ -90,6 +93,7 @@ def test_any_chat_is_written_or_refused(messages, fields):
         assert orjson.loads(ADAPTER.build_request(body, TARGET, {}).body)["contents"]
 
 
+@EFFORT
 @given(ANSWERS, FIELDS)
 def test_any_whole_answer_is_one_or_the_providers_fault(answer, fields):
     body = parse_body(orjson.dumps({"model": "m", "messages": [], **fields}), Endpoint.CHAT)
@@ -98,6 +102,7 @@ def test_any_whole_answer_is_one_or_the_providers_fault(answer, fields):
         assert orjson.loads(parsed.body)["choices"]
 
 
+@EFFORT
 @given(st.lists(ANSWERS, max_size=4), FIELDS)
 def test_any_stream_is_one_or_the_providers_fault(events, fields):
     body = parse_body(orjson.dumps({"model": "m", "stream": True, "messages": [], **fields}), Endpoint.CHAT)
@@ -108,6 +113,7 @@ def test_any_stream_is_one_or_the_providers_fault(events, fields):
         assert translator.finished
 
 
+@EFFORT
 @given(ANSWERS, shapes(["input", "encoding_format", "dimensions"]))
 def test_any_embedding_is_one_or_somebodys_fault(answer, given_input):
     raw = orjson.dumps({"model": "m", "input": given_input, "encoding_format": "base64"})
@@ -117,6 +123,7 @@ def test_any_embedding_is_one_or_somebodys_fault(answer, given_input):
         assert orjson.loads(ADAPTER.parse_response(200, {}, orjson.dumps(answer), body).body)["data"]
 
 
+@EFFORT
 @given(st.integers(400, 599), ANSWERS)
 def test_any_error_is_read(status, answer):
     assert ADAPTER.parse_error(status, {}, orjson.dumps(answer), 0.0).message
