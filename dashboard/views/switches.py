@@ -132,6 +132,6 @@ def _refused(request: HttpRequest, message: str, status: int = 400) -> HttpRespo
 
 def _next(request: HttpRequest) -> str:
     """The page to go back to: the one the operator came from, when it is ours."""
-    given = request.POST.get("next") or request.META.get("HTTP_REFERER", "")
+    given = request.POST.get("next") or request.headers.get("referer", "")
     allowed = url_has_allowed_host_and_scheme(given, {request.get_host()}, require_https=request.is_secure())
     return given if allowed and "/dashboard/switch" not in given else "/dashboard/"
