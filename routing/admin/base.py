@@ -227,6 +227,7 @@ def switch_action(*, enabled: bool) -> Callable[..., HttpResponse | None]:
             "opts": page.opts,
             "rows": queryset,
             "form": form,
+            "media": page.media,
             "action": f"switch_{'on' if enabled else 'off'}",
         }
         return TemplateResponse(request, "admin/routing/switch.html", context)
@@ -254,7 +255,8 @@ def _switch_all(
     except services.ServiceError as error:
         form.add_error("confirm" if error.param == "confirm" else None, error.message)
         return False
-    page.message_user(request, "Done.", messages.SUCCESS)
+    names = ", ".join(str(row) for row in queryset)
+    page.message_user(request, f"{'Enabled' if enabled else 'Disabled'} {names}.", messages.SUCCESS)
     return True
 
 

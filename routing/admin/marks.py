@@ -67,7 +67,7 @@ def moment(value: datetime | str | None) -> str:
     if not value:
         return NOTHING
     at = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return date_format(timezone.localtime(at), "j M Y H:i:s")
+    return date_format(timezone.localtime(at), "j M Y H:i")
 
 
 def switch(row: Provider | ModelPool | PoolCandidate) -> SafeString:

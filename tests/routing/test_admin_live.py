@@ -211,3 +211,52 @@ def test_reader_sees_candidates_without_fields_to_change(ben, pool):
 @pytest.mark.parametrize("page", ["provider", "modelpool", "alias", "clientkey", "routingrevision"])
 def test_staff_without_permissions_is_refused(mallory, page):
     assert mallory.get(url(page)).status_code == 403
+
+
+def test_revision_is_undone_after_a_page_that_shows_it(ada, pool):
+    services.save_provider(name="a", values={"max_in_flight": 3}, **ADA)
+    page = reverse("admin:routing_routingrevision_undo", args=[1])
+
+    asked = ada.get(page).content.decode()
+    done = ada.post(page, {"reason": "too low"}, follow=True)
+
+    assert page in ada.get(url("routingrevision", "change", 1)).content.decode()
+    assert "max_in_flight" in asked
+    assert models.Provider.objects.get(name="a").max_in_flight is None
+    assert [str(message) for message in done.context["messages"]] == ["Undid revision 1 with revision 2."]
+    revision = models.RoutingRevision.objects.get(pk=2)
+    assert (revision.reverts, revision.reason, revision.actor) == (1, "too low", "ada")
+
+
+def test_undoing_what_was_changed_since_is_refused_on_the_page(ada, pool):
+    services.save_provider(name="a", values={"max_in_flight": 3}, **ADA)
+    services.save_provider(name="a", values={"max_in_flight": 4}, **ADA)
+
+    response = ada.post(reverse("admin:routing_routingrevision_undo", args=[1]))
+
+    assert response.context["form"].non_field_errors() == [
+        "Changed again since revision 1: provider/a max_in_flight."
+    ]
+
+
+def test_reader_may_not_undo(ben, pool):
+    services.save_provider(name="a", values={"max_in_flight": 3}, **ADA)
+    page = reverse("admin:routing_routingrevision_undo", args=[1])
+
+    assert (ben.get(page).status_code, ben.post(page).status_code) == (403, 403)
+    assert page not in ben.get(url("routingrevision", "change", 1)).content.decode()
+
+
+def test_undoing_a_change_of_a_key_needs_the_right_to_change_keys(client):
+    services.create_client_key(values={"name": "app"}, **ADA)
+    services.update_client_key(key_id=1, values={"enabled": False}, **ADA)
+    user = User.objects.create_user("carol", is_staff=True)
+    user.user_permissions.set(
+        Permission.objects.filter(
+            codename__in=["change_modelpool", "change_provider", "view_routingrevision"]
+        )
+    )
+    client.force_login(user)
+
+    assert client.post(reverse("admin:routing_routingrevision_undo", args=[2])).status_code == 403
+    assert models.ClientKey.objects.get().enabled is False
