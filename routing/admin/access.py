@@ -28,8 +28,8 @@ class KeyAdmin(ServiceAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: Any) -> None:
         """Write, and show a new key once."""
-        row = self.write(form)
-        obj.pk = row.pk
+        row: Any = self.write(form)
+        obj.pk, obj.prefix = row.pk, row.prefix
         secret = getattr(form, "secret", "")
         if secret:
             text = f"Copy the key now, it is not shown again: {secret}"

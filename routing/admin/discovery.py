@@ -49,4 +49,4 @@ def _asked(request: HttpRequest, queryset: QuerySet[Provider], *, keep: bool) ->
 def _tell(request: HttpRequest, found: Iterable[probes.Probe]) -> None:
     for probe in found:
         level = messages.WARNING if probe.result is None else _LEVELS.get(probe.result.state, messages.INFO)
-        messages.add_message(request, level, f"{probe.provider.name}: {probe.message}")
+        messages.add_message(request, level, f"Provider {probe.provider.name}: {probe.message}")

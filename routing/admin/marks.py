@@ -72,16 +72,24 @@ def moment(value: datetime | str | None) -> str:
 
 def switch(row: Provider | ModelPool | PoolCandidate) -> SafeString:
     """The operator's switch: its value now, why, who, since and until when."""
-    over = row.switch_expires_at is not None and row.switch_expires_at <= datetime.now(UTC)
-    is_on = row.switch_base if over else row.enabled
+    is_on = row.switch_base if _is_over(row) else row.enabled
     shown = toned("ok", "On") if is_on else toned("off", "Off")
-    if over or row.switch_created_at is None:
-        return shown
+    return format_html("{}{}", shown, lines(switch_lines(row)))
+
+
+def switch_lines(row: Provider | ModelPool | PoolCandidate) -> list[str]:
+    """Why, who, since and until when; nothing while nobody has set it."""
+    if _is_over(row) or row.switch_created_at is None:
+        return []
     said = [f"“{row.switch_reason}”"] if row.switch_reason else []
     said.append(f"{row.switch_updated_by or 'somebody'}, {moment(row.switch_updated_at)}")
     if row.switch_expires_at is not None:
         said.append(f"until {moment(row.switch_expires_at)}")
-    return format_html("{}{}", shown, lines(said))
+    return said
+
+
+def _is_over(row: Provider | ModelPool | PoolCandidate) -> bool:
+    return row.switch_expires_at is not None and row.switch_expires_at <= datetime.now(UTC)
 
 
 def link(page: str, pk: Any, text: str) -> SafeString:

@@ -77,6 +77,8 @@ class RoutingDefaultsAdmin(ServiceAdmin):
         """There is one row: go to it."""
         if RoutingDefaults.objects.exists():
             return HttpResponseRedirect(reverse("admin:routing_routingdefaults_change", args=[1]))
+        if self.has_add_permission(request):
+            return HttpResponseRedirect(reverse("admin:routing_routingdefaults_add"))
         return super().changelist_view(request, extra_context)
 
     def write(self, form: ServiceForm) -> Model:

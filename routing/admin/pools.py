@@ -62,7 +62,7 @@ class CandidateFormSet(BaseInlineFormSet):  # type: ignore[type-arg]  # Django's
             return
         form.rehearse(lambda: _write_pool(form, self.candidates()))
         if form.errors:
-            raise ValidationError([text for texts in form.errors.values() for text in texts])
+            raise ValidationError("Nothing was saved: see the messages at the fields above.")
 
 
 class CandidateInline(admin.TabularInline):  # type: ignore[type-arg]  # Django's base is generic in stubs only
@@ -72,8 +72,8 @@ class CandidateInline(admin.TabularInline):  # type: ignore[type-arg]  # Django'
     formset = CandidateFormSet
     verbose_name = "candidate"
     verbose_name_plural = "candidates"
-    fields = ("provider", "model", "priority", "weight", "enabled", "state", "switch")
-    readonly_fields = ("state", "switch")
+    fields = ("provider", "model", "priority", "weight", "enabled", "state")
+    readonly_fields = ("state",)
     autocomplete_fields = ("provider",)
     extra = 0
     min_num = 1
@@ -93,19 +93,16 @@ class CandidateInline(admin.TabularInline):  # type: ignore[type-arg]  # Django'
 
     @admin.display(description="state")
     def state(self, row: PoolCandidate) -> SafeString | str:
-        """Effective, standby or blocked, with all reasons."""
+        """Effective, standby or blocked, with all reasons; and its switch, when somebody set it."""
         known: Standing | None = getattr(row.pool, "standing", None)
         if known is None or not row.pk:
             return marks.NOTHING
         selector = f"{row.provider.name}/{row.model}"
         pool = known.of(row.pool.canonical_model)
         shape = next((one for one in pool.get("candidates", ()) if one["selector"] == selector), None)
-        return marks.unusable("It is left out; see the log.") if shape is None else _candidate_state(shape)
-
-    @admin.display(description="switch")
-    def switch(self, row: PoolCandidate) -> SafeString | str:
-        """Who, when, why."""
-        return marks.switch(row) if row.pk and row.switch_created_at is not None else marks.NOTHING
+        if shape is None:
+            return marks.unusable("It is left out; see the log.")
+        return format_html("{}{}", _candidate_state(shape), marks.lines(marks.switch_lines(row)))
 
 
 def _candidate_state(shape: Shape) -> SafeString:
@@ -115,9 +112,7 @@ def _candidate_state(shape: Shape) -> SafeString:
     if shape["is_effective_candidate"]:
         shown = marks.toned("warn" if shape["reasons"] else "ok", "Effective")
     said = [f"{shape['share']:.1%} of requests"] if "share" in shape else []
-    until = shape.get("recovers_at")
-    more = [f"until {marks.moment(until)}"] if until else []
-    return format_html("{}{}{}{}", shown, marks.lines(said), marks.reasons(shape), marks.lines(more))
+    return format_html("{}{}{}", shown, marks.lines(said), marks.reasons(shape))
 
 
 @admin.register(ModelPool)
@@ -127,13 +122,7 @@ class ModelPoolAdmin(ServiceAdmin):
     form = PoolForm
     change_form_template = "admin/routing/pool_form.html"
     inlines = (CandidateInline,)
-    list_display = (
-        "canonical_model",
-        "status",
-        "effective_candidate",
-        "switch",
-        "candidate_count",
-    )
+    list_display = ("named", "status", "effective_candidate", "switch")
     list_filter = ("enabled", "strategy", "candidates__provider")
     search_fields = ("canonical_model", "description", "candidates__model", "candidates__provider__name")
     search_help_text = "Canonical model, description, upstream model or provider."
@@ -187,13 +176,14 @@ class ModelPoolAdmin(ServiceAdmin):
         """A name is given once."""
         return (*self.readonly_fields, "canonical_model") if obj else self.readonly_fields
 
-    @admin.display(description="candidates", ordering="candidate_count")
-    def candidate_count(self, row: Any) -> SafeString:
-        """How many candidates may serve, of how many, and by which strategy."""
+    @admin.display(description="canonical model", ordering="canonical_model")
+    def named(self, row: Any) -> SafeString:
+        """The name, how many candidates may serve of how many, and by which strategy."""
         shape = row.standing.of(row.canonical_model)
         selectable = sum(one["selectable"] for one in shape.get("candidates", ()))
         strategy = shape.get("strategy", "").replace("_", " ")
-        return format_html("{} of {}{}", selectable, row.candidate_count, marks.lines([strategy]))
+        counted = f"{selectable} of {row.candidate_count} eligible" + (f", {strategy}" if strategy else "")
+        return format_html("{}{}", row.canonical_model, marks.lines([counted]))
 
     @admin.display(description="status")
     def status(self, row: Any) -> SafeString | str:

@@ -119,7 +119,7 @@ def test_pages_open_for_operator(ada, pool, page):
     factories.ClientKeyFactory()
     factories.AdminTokenFactory()
 
-    response = ada.get(url(page))
+    response = ada.get(url(page), follow=True)
 
     assert response.status_code == 200
 
@@ -327,9 +327,9 @@ def test_action_asks_providers_and_tells_what_they_say(ada, action, state):
         )
 
     assert [(message.level_tag, str(message)) for message in response.context["messages"]] == [
-        ("success", "a: It lists 1 model."),
-        ("error", "b: It answered HTTP 500."),
-        ("warning", "c: It is switched off: a disabled provider is never called."),
+        ("success", "Provider a: It lists 1 model."),
+        ("error", "Provider b: It answered HTTP 500."),
+        ("warning", "Provider c: It is switched off: a disabled provider is never called."),
     ]
     assert models.Provider.objects.get(name="a").probe_state == state
 

@@ -171,7 +171,7 @@ def test_button_asks_the_provider(ada, button, state):
         response = ada.post(reverse(f"admin:routing_provider_{button}", args=[row.pk]), follow=True)
 
     assert response.redirect_chain[0][0] == url("provider", "change", row.pk)
-    assert [str(message) for message in response.context["messages"]] == ["a: It lists 1 model."]
+    assert [str(message) for message in response.context["messages"]] == ["Provider a: It lists 1 model."]
     row.refresh_from_db()
     assert row.probe_state == state
 
