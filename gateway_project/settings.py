@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,9 @@ STORAGES = {
 }
 # Before the first collectstatic the files are served from where they lie.
 WHITENOISE_USE_FINDERS = not (STATIC_ROOT / "staticfiles.json").is_file()
+# WhiteNoise speaks of both at every start; its files are small, and lie in the apps until collected.
+warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 # Every page lives with this; nothing is inline, nothing comes from another host.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
