@@ -35,8 +35,7 @@ class RequestRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as abov
     list_display = (
         "started_at",
         "requested_model",
-        "selected_provider_name",
-        "selected_exact_model",
+        "served_by",
         "status",
         "outcome",
         "attempt_count",
@@ -74,6 +73,12 @@ class RequestRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as abov
         if match is not None and (match.url_name or "").endswith("_changelist"):
             return rows.defer("attempts", "blocked_candidates", "error_message")
         return rows
+
+    @admin.display(description="served by", ordering="selected_provider_name")
+    def served_by(self, record: RequestRecord) -> str:
+        """Provider and exact model."""
+        both = (record.selected_provider_name, record.selected_exact_model)
+        return "/".join(name for name in both if name) or "–"
 
     @admin.display(description="attempts")
     def attempt_table(self, record: RequestRecord) -> SafeString:

@@ -11,7 +11,7 @@ from routing.admin.fields import StatusesField
 from routing.types import PoolPolicy
 
 LABELS: Final = {
-    "session_affinity_ttl_s": "Session affinity TTL, seconds",
+    "session_affinity_ttl_s": "Session affinity TTL",
     "failover_enabled": "Failover",
     "failover_max_attempts": "Attempts at most",
     "failover_on_statuses": "Fail over on statuses",
@@ -59,4 +59,5 @@ def _show_inherited(field: Any, value: Any) -> None:
         choices: Any = field.choices
         field.choices = [("", f"Default: {value}"), *(pair for pair in choices if pair[0])]
     else:
-        field.widget.attrs["placeholder"] = f"Default: {value}"
+        field.widget.attrs["placeholder"] = str(value)
+        field.help_text = f"{field.help_text} Default: {value}.".strip()

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from routing.assembly import BadRowError, merge_policy
+from routing.config_providers import base_url_problem
 from routing.kinds import KINDS
 from routing.services.errors import Invalid
 from routing.types import PoolPolicy
@@ -64,7 +65,7 @@ def check_provider(values: Values) -> None:
     if kind is None:
         errors["kind"] = [f"Unknown kind {values['kind']!r}; it is one of {', '.join(sorted(KINDS))}."]
     elif not values["base_url"] and not kind.default_base_url:
-        errors["base_url"] = [f"The kind {kind.name} needs a base URL."]
+        errors["base_url"] = [f"It is required for the type {kind.name}."]
     if values["base_url"] and (problem := url_problem(values["base_url"])):
         errors["base_url"] = [problem]
     if not is_names(values["configured_models"]):
@@ -89,19 +90,11 @@ def check_policy(values: Values) -> None:
 
 
 def url_problem(url: str) -> str:
-    """Why this cannot be a base URL, or an empty string."""
-    try:
-        parts = urlsplit(url)
-        port_is_fine = parts.port is None or parts.port > 0
-    except ValueError:
-        return "This is not a URL."
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_fine:
-        return "A base URL is http:// or https://, a host, and the path up to the version."
-    if parts.username is not None or parts.password is not None:
-        return "A base URL holds no user name or password; give the credential in its own field."
-    if parts.query or parts.fragment or any(character.isspace() for character in url):
-        return "A base URL has no query, no fragment and no white space."
-    return ""
+    """Why this cannot be a base URL, in the words of the import; or an empty string."""
+    problem = base_url_problem(url)
+    if not problem and any(character.isspace() for character in url):
+        problem = "must not have white space"
+    return f"It {problem}." if problem else ""
 
 
 def origin(url: str) -> tuple[str, str, int | None]:

@@ -6,6 +6,7 @@ import re
 import pytest
 from cryptography.fernet import Fernet
 from django.contrib.auth.models import Permission, User
+from django.core.management import CommandError, call_command
 from django.urls import reverse
 
 from routing import models, queries, services, snapshot
@@ -460,3 +461,20 @@ def test_list_pages_do_not_query_per_row(ada, django_assert_num_queries, page, c
         response = ada.get(url(page))
 
     assert len(response.context["cl"].result_list) == 100
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    ["ftp://x", "http://u:p@x/v1", "http://x/v1?a=b", "http://169.254.169.254/v1", "http://[::1/v1", ""],
+)
+def test_base_url_is_refused_in_the_words_of_the_import(ada, tmp_path, base_url):
+    file = tmp_path / "gateway.yaml"
+    file.write_text(f"providers:\n  p: {{type: openai_compatible, base_url: '{base_url}'}}\n")
+
+    with pytest.raises(CommandError) as imported:
+        call_command("import_config", str(file))
+    response = ada.post(url("provider", "add"), provider_data(kind="openai_compatible", base_url=base_url))
+
+    (said,) = errors(response)["base_url"]
+    assert said.removeprefix("It ").removesuffix(".") in str(imported.value)
+    assert models.Provider.objects.count() == 0
