@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -177,26 +178,38 @@ class LiveHealth:
         Costs nothing while the circuits of the provider and the model are not half-open.
         """
         claimed: list[Key] = []
-        for key in ((provider, None), (provider, model)):
-            circuit = self._circuits.get(key)
-            if circuit is None or health.phase(circuit, self._clock()) is not Phase.HALF_OPEN:
-                continue
-            if not await self._claim(key, circuit):
-                for one in claimed:
-                    self.release_trial(one[0], one[1])
-                return False
-            claimed.append(key)
-        return True
+        won = False
+        try:
+            for key in ((provider, None), (provider, model)):
+                circuit = self._circuits.get(key)
+                if circuit is None or health.phase(circuit, self._clock()) is not Phase.HALF_OPEN:
+                    continue
+                if not await self._claim(key, circuit):
+                    return False
+                claimed.append(key)
+            won = True
+        finally:  # the client may leave while the cache is asked
+            for one in () if won else claimed:
+                self.release_trial(*one)
+        return won
 
     async def _claim(self, key: Key, circuit: Circuit) -> bool:
         now = self._clock()
         # Taken here first: no other task of this process may try while the cache is asked.
         mine = health.claim_trial(circuit, now, rules=self._rules)
         self._store(key, mine, tell=False)
+        claim = asyncio.ensure_future(self._exchange.claim(_name(key), self._rules.trial_lease_s))
         try:
-            won = await self._exchange.claim(_name(key), self._rules.trial_lease_s)
+            won = await asyncio.shield(claim)
         except StoreUnavailableError:
             won = True  # on our own: one trial per worker
+        except asyncio.CancelledError:
+            # The client left, nobody will try: the trial is free again, and so is the lease if it comes.
+            claim.add_done_callback(partial(self._claimed_for_nobody, key))
+            if self._circuits.get(key) is mine:
+                self._circuits[key] = circuit
+                self._changed = True
+            raise
         if won:
             self._held.add(key)
             self._tell(key)
@@ -204,6 +217,11 @@ class LiveHealth:
             self._circuits[key] = replace(mine, trial_until=now + _LOST_RACE_S)
             self._changed = True
         return won
+
+    def _claimed_for_nobody(self, key: Key, claim: asyncio.Future[bool]) -> None:
+        if not claim.cancelled() and claim.exception() is None and claim.result():
+            self._give_back.add(key)
+            self._wake.set()
 
     def release_trial(self, provider: str, model: str | None) -> None:
         """Give the trial back without a verdict (a neutral answer, a client that left), if it is ours."""

@@ -31,6 +31,25 @@ def fail(live: LiveHealth, times: int, provider: str = "a") -> None:
         live.failure(provider, "x", "503")
 
 
+class SlowStore:
+    """A cache that answers the claim of one key when it is told to."""
+
+    def __init__(self, behind: Any) -> None:
+        self.behind = behind
+        self.slow_at = ""
+        self.reached = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.behind, name)
+
+    async def aadd(self, key: str, *values: Any) -> bool:
+        if key == self.slow_at:
+            self.reached.set()
+            await self.go_on.wait()
+        return bool(await self.behind.aadd(key, *values))
+
+
 async def test_view_is_the_same_object_until_something_changes() -> None:
     live = worker(memory(), Clock())
     first = live.view()
@@ -385,3 +404,27 @@ async def test_cuts_of_unknown_models_are_not_remembered() -> None:
     live = worker(memory(), Clock())
     live.failure("a", "made up", "cut", after_content=True)
     assert (live._cuts, live.size()) == ({}, 0)
+
+
+async def test_a_client_that_leaves_while_the_trial_is_claimed_blocks_nobody() -> None:
+    """T33: neither the trial that was being claimed nor the one already won stays taken."""
+    store, clock = SlowStore(memory()), Clock()
+    live = worker(store, clock)
+    fail(live, 5)
+    live.credential_refused("a", "401")
+    await live.sync()
+    clock.now += 31
+    store.slow_at = "trial:a/x"
+
+    leaving = asyncio.ensure_future(live.claim_trial("a", "x"))
+    await asyncio.wait_for(store.reached.wait(), 1)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    view = live.view()
+    store.go_on.set()
+    await asyncio.sleep(0.01)
+    await live.sync()
+
+    assert phase(view.credentials["a"], clock.now) is Phase.HALF_OPEN
+    assert phase(view.circuits["a", "x"], clock.now) is Phase.HALF_OPEN
+    assert (await store.aget("trial:a"), await store.aget("trial:a/x")) == (None, None)
