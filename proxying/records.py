@@ -114,7 +114,7 @@ class Recorder:
             # Taken into the thread's hands; it logs and prices them, so the loop does not have to.
             batch = [self._queue.popleft() for _ in range(min(BATCH - self._taken, len(self._queue)))]
             self._taken += len(batch)
-            self._rows += await self._in_thread(_rows_of, batch)
+            self._keep(await self._in_thread(_rows_of, batch))
         if not self._rows:
             return False
         try:
@@ -162,10 +162,17 @@ class Recorder:
 
     def _settle(self, function: Callable[..., Any], result: Any) -> None:
         if function is _rows_of:
-            self._rows += result
+            self._keep(result)
         else:
             self._rows, self._taken = [], 0
             self._drop(result)
+
+    def _keep(self, rows: list[Values]) -> None:
+        """Rows to be stored; those taken that became none are lost."""
+        self._rows += rows
+        lost = self._taken - len(self._rows)
+        self._taken -= lost
+        self._drop(lost)
 
     def _store(self) -> int:
         try:

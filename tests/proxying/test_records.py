@@ -43,6 +43,15 @@ class Store:
         return 0
 
 
+def odd_below(bound: int):
+    def values(made: Exchange) -> dict[str, object]:
+        if int(made.request_id[1:]) < bound:
+            raise ValueError("odd")
+        return record_values(made)
+
+    return values
+
+
 async def test_records_are_written_in_batches_in_order() -> None:
     store = Store()
     recorder = Recorder(write=store, interval_s=0.01)
@@ -73,6 +82,20 @@ async def test_full_queue_drops_the_newest_and_counts_them() -> None:
     for number in range(5):
         recorder.put(exchange(number))
     assert (recorder.depth, recorder.dropped, dropped) == (2, 3, [1, 1, 1])
+
+
+async def test_what_cannot_become_a_row_is_counted_and_holds_nothing_up() -> None:
+    store = Store()
+    recorder = Recorder(write=store, interval_s=0.01)
+    for number in range(600):
+        recorder.put(exchange(number))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("proxying.records.logger.exception", lambda *_: None)
+        patch.setattr("proxying.records.record_values", odd_below(550))
+        await recorder.open()
+        await until(lambda: recorder.depth == 0)
+        await recorder.close()
+    assert (recorder.dropped, len(store.rows)) == (550, 50)
 
 
 async def test_close_writes_what_is_left() -> None:
