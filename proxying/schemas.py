@@ -8,7 +8,8 @@ import orjson
 
 from proxying import splice
 from proxying.adapters.base import ClientBody
-from proxying.errors import InvalidJSONError, InvalidRequestError
+from proxying.errors import InvalidJSONError, InvalidRequestError, NoCandidateError
+from routing.matching import LONGEST_NAME, unknown_model
 from routing.types import Endpoint
 
 _DIALECTS: Final = {
@@ -24,6 +25,7 @@ def parse_body(raw: bytes, endpoint: Endpoint) -> ClientBody:
     Raises:
         InvalidJSONError: it is empty, malformed (with the place), or not an object.
         InvalidRequestError: ``model`` is missing, blank, not a string, or stands twice.
+        NoCandidateError: ``model`` is longer than any name.
     """
     if not raw.strip():
         raise InvalidJSONError("The body is empty; a JSON object is expected.")
@@ -49,4 +51,6 @@ def _model_of(value: object) -> str:
     model = value.strip()
     if not model:
         raise InvalidRequestError("The field 'model' must not be blank.", param="model", code="missing_model")
+    if len(model) > LONGEST_NAME:  # nothing has it, and records and logs need not hold it
+        raise NoCandidateError(unknown_model(model))
     return model

@@ -22,6 +22,8 @@ from routing.types import (
 
 INVALID: Final = "invalid_request_error"
 NOT_FOUND: Final = "not_found_error"
+# No pool, alias or ``provider/model`` can be stored with a longer one.
+LONGEST_NAME: Final = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,12 @@ def match(
 
 def unknown_model(name: str) -> Refusal:
     """There is nothing by this name."""
-    return Refusal(404, NOT_FOUND, "model_not_found", f"The model {name!r} does not exist.", "model")
+    return Refusal(404, NOT_FOUND, "model_not_found", f"The model {_quoted(name)} does not exist.", "model")
+
+
+def _quoted(name: str) -> str:
+    """A client's word as errors repeat it: not at any length."""
+    return repr(name if len(name) <= LONGEST_NAME else name[:100] + "…")
 
 
 def _bypass(table: RoutingTable, provider_name: str, model: str, *, expose_exact: bool) -> Match | Refusal:
@@ -72,7 +79,7 @@ def _bypass(table: RoutingTable, provider_name: str, model: str, *, expose_exact
     if not expose_exact:
         return unknown_model(selector)
     if provider is None:
-        message = f"There is no provider {provider_name!r}."
+        message = f"There is no provider {_quoted(provider_name)}."
         return Refusal(404, NOT_FOUND, "provider_not_found", message, "provider")
     if not _offers(table, provider, model):
         return unknown_model(selector)

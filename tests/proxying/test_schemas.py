@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxying.errors import GatewayError, InvalidJSONError, InvalidRequestError
+from proxying.errors import GatewayError, InvalidJSONError, InvalidRequestError, NoCandidateError
 from proxying.schemas import parse_body
 from routing.types import Endpoint
 
@@ -64,3 +64,11 @@ def test_invalid_body_errors_are_permanent():
     with pytest.raises(GatewayError) as caught:
         parse_body(b"", Endpoint.CHAT)
     assert caught.value.permanent is True
+
+
+def test_parse_body_knows_no_name_longer_than_any_can_be():
+    parse_body(b'{"model":"' + b"m" * 401 + b'"}', Endpoint.CHAT)
+    with pytest.raises(NoCandidateError) as caught:
+        parse_body(b'{"model":"' + b"m" * 402 + b'"}', Endpoint.CHAT)
+    assert (caught.value.status, caught.value.code, caught.value.param) == (404, "model_not_found", "model")
+    assert caught.value.message == f"The model '{'m' * 100}…' does not exist."
