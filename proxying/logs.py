@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any, Final
 
 import orjson
@@ -21,6 +22,14 @@ def _processors() -> list[Any]:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+
+
+def one_line(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Escape what is not printable in a message: a client's words must not look like lines of the log."""
+    text = str(event.get("event", ""))
+    if not text.isprintable():
+        event["event"] = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return event
 
 
 def configure(log_format: str) -> dict[str, Any]:
@@ -49,7 +58,7 @@ def configure(log_format: str) -> dict[str, Any]:
         "foreign_pre_chain": [*_processors(), structlog.stdlib.ExtraAdder()],
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *([structlog.processors.format_exc_info] if log_format == "json" else []),
+            *([structlog.processors.format_exc_info] if log_format == "json" else [one_line]),
             renderer,
         ],
     }
