@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from functools import cached_property
@@ -32,6 +33,7 @@ View = Callable[..., Awaitable[Answer]]
 # Methods of a path to views. A path ending in ``/{name}`` takes everything after the slash as ``name``.
 Routes = Mapping[str, Mapping[str, View]]
 
+_has_control: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 _BODILESS: Final = frozenset({"GET", "HEAD"})
 log: Final = logging.getLogger(__name__)
 
@@ -58,10 +60,15 @@ class LaneRequest:
 
     @cached_property
     def headers(self) -> dict[str, str]:
-        """Lower-case names; of a repeated header the first counts."""
+        """Lower-case names; of a repeated header the first counts.
+
+        One with control characters counts as absent: a provider could not be sent it, which would look like
+        the provider's failure.
+        """
         return {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in reversed(self._raw_headers)
+            if not _has_control(value)
         }
 
     async def read_body(self, limit: int) -> bytes:

@@ -182,3 +182,13 @@ async def test_headers_can_be_switched_off(upstream) -> None:
         got = await gateway.chat()
     assert (got.gateway, "x-gateway-overhead-ms" in got.headers) == ({}, False)
     assert "x-request-id" in got.headers
+
+
+@pytest.mark.parametrize("odd", ["a\x01b", "a\x00b", "a\rb", "a\nx-api-key: b", "\x7f"])
+async def test_headers_that_cannot_be_sent_are_no_failure_of_the_provider(upstream, odd) -> None:
+    first = await upstream()
+    async with serving(table({"a": first})) as gateway:
+        got = await gateway.chat(headers={"traceparent": odd, "idempotency-key": "k"})
+    (received,) = first.requests
+    assert (got.status, got.headers["x-gateway-attempts"]) == (200, "1")
+    assert (received.headers.get("traceparent"), received.headers["idempotency-key"]) == (None, "k")
