@@ -289,7 +289,7 @@ async def _until_content(translator: StreamTranslator, chunks: AsyncIterator[byt
     async for chunk in chunks:
         piece = translator.feed(chunk)
         held.append(piece)
-        size += len(piece)
+        size += len(chunk)
         if translator.has_content or translator.finished:
             return b"".join(held)
         if size > MAX_PRELUDE_BYTES:

@@ -192,3 +192,14 @@ async def test_headers_that_cannot_be_sent_are_no_failure_of_the_provider(upstre
     (received,) = first.requests
     assert (got.status, got.headers["x-gateway-attempts"]) == (200, "1")
     assert (received.headers.get("traceparent"), received.headers["idempotency-key"]) == (None, "k")
+
+
+async def test_a_stream_that_only_pings_is_given_up(upstream) -> None:
+    ping = b'event: ping\ndata: {"type":"ping","pad":"' + b"x" * 60_000 + b'"}\n\n'
+    first, second = await upstream(pieces=[ping] * 200), await upstream()
+    held = table({"a": first, "b": second}, providers={"a": {"kind": "anthropic"}})
+    async with serving(held) as gateway:
+        got = await gateway.chat(stream=True)
+        (row,) = await gateway.records()
+    assert (got.status, got.headers["x-gateway-provider"]) == (200, "b")
+    assert row.attempts[0]["error"] == "upstream_protocol_error: The provider's stream has no content."
