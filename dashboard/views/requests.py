@@ -16,7 +16,8 @@ RECORDS = "proxying.view_requestrecord"
 @page(permission=RECORDS)
 def requests(request: HttpRequest) -> HttpResponse:
     """What became of each request, newest first; the filters are in the URL."""
-    filters = {name: request.GET.get(name, "")[:300] for name in record_queries.FILTERS}
+    # PostgreSQL takes no text with a NUL, and no record has one.
+    filters = {name: request.GET.get(name, "").replace("\0", "")[:300] for name in record_queries.FILTERS}
     cursor = request.GET.get("after", "")
     rows = record_queries.newest(filters, cursor)
     shown = rows[: record_queries.PAGE_SIZE]

@@ -135,6 +135,7 @@ def test_unknown_numbers_are_a_dash_not_zero(ada):
         ({}, "fxe"),
         ({"model": "chat"}, "fe"),
         ({"model": "a/m"}, "x"),
+        ({"model": "a\0/m"}, "x"),
         ({"provider": "b"}, "f"),
         ({"status": "5xx"}, "e"),
         ({"status": "502"}, "e"),
