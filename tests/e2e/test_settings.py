@@ -124,3 +124,9 @@ def test_file_that_is_no_configuration_is_refused(gateway: Server, tmp_path: Pat
     done = gateway.manage("import_config", str(wrong), check=False)
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert done.stderr.startswith(f"CommandError: {wrong}")
+
+
+@pytest.mark.parametrize(("value", "warnings"), [("true", []), ("false", ["security.W012", "security.W016"])])
+def test_cookies_are_for_tls_only_where_it_is_said(tmp_path: Path, value: str, warnings: list[str]) -> None:
+    _, said = run(tmp_path / "db", "check", "--deploy", COOKIES_SECURE=value)
+    assert [one for one in ("security.W012", "security.W016") if one in said] == warnings
