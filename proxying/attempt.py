@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Final, Protocol
 
 from proxying.adapters.base import Adapter, ClientBody, StreamTranslator, Target, UpstreamRequest, Usage
 from proxying.errors import (
+    GatewayError,
     UpstreamConnectError,
     UpstreamError,
     UpstreamProtocolError,
@@ -28,6 +30,7 @@ from routing.resolver import Resolver
 from routing.state import SharedState
 from routing.types import Candidate, Provider, RoutingTable, Timeouts
 
+logger = logging.getLogger("sluice.attempt")
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 MAX_ERROR_BYTES: Final = 256 * 1024
 # What a provider may send before its first content: roles, comments, pings.
@@ -224,6 +227,12 @@ class Call:
             except UpstreamError as error:
                 event = self._broke(error, dialect)
                 yield error.partial + event
+            except Exception:  # the edge: the client has had its 200
+                logger.exception("Relaying a stream failed (%s).", exchange.request_id)
+                fault = GatewayError("The gateway failed to relay the answer.")
+                self.attempt.error = "internal_error"
+                exchange.failed(fault, "cut")
+                yield render_event(fault, dialect, exchange.request_id)
         finally:
             self.attempt.latency_ms = (time.perf_counter() - self.attempt.started) * 1000
             if is_clean:

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
+from proxying.adapters.openai_stream import OpenAIStream
 from routing.types import PoolPolicy, Switch, WhenAllBlocked
 from tests.proxying.gateway import caller, serving, table
-from tests.upstream import Script
+from tests.upstream import Script, stream_pieces
 
 pytestmark = pytest.mark.anyio
 ERROR = b'{"error":{"message":"No.","type":"server_error","param":null,"code":null}}'
@@ -203,3 +204,27 @@ async def test_a_stream_that_only_pings_is_given_up(upstream) -> None:
         (row,) = await gateway.records()
     assert (got.status, got.headers["x-gateway-provider"]) == (200, "b")
     assert row.attempts[0]["error"] == "upstream_protocol_error: The provider's stream has no content."
+
+
+async def test_a_fault_of_our_own_in_a_stream_ends_it_with_an_error_event(upstream, monkeypatch) -> None:
+    feed = OpenAIStream.feed
+
+    def broken(self, chunk: bytes) -> bytes:
+        if b"two" in chunk:
+            raise KeyError("secret")
+        return feed(self, chunk)
+
+    monkeypatch.setattr(OpenAIStream, "feed", broken)
+    monkeypatch.setattr("proxying.attempt.logger.exception", lambda *_: None)
+    first = await upstream(pieces=stream_pieces(["one ", "two"]), piece_delay_s=0.02)
+    async with serving(table({"a": first})) as gateway:
+        got = await gateway.chat(stream=True)
+        (row,) = await gateway.records()
+    last = json.loads(got.body.strip().rsplit(b"data: ", 1)[1])
+    assert (got.status, b"one " in got.body, b"secret" in got.body) == (200, True, False)
+    assert last["error"]["code"] == "internal_error"
+    assert (row.outcome, row.error_code, row.attempts[0]["error"]) == (
+        "cut",
+        "internal_error",
+        "internal_error",
+    )
