@@ -9,8 +9,6 @@ import pytest
 
 TESTS = Path(__file__).parent
 KNOWN = [f"T{number}" for number in range(1, 58)]
-# Needs a browser, which not every machine has.
-LATER = {"T49": "a network failure while toggling is shown"}
 # A docstring or comment that begins with one id or several: `"""T4: …`, `# T37, T52: …`.
 TAG = re.compile(r'(?:"""|#\s|;\s)((?:T\d{1,2}(?:, )?)+)[:.]')
 
@@ -29,7 +27,7 @@ def tagged() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("trap", KNOWN)
 def test_trap_has_a_test(trap: str) -> None:
-    assert trap in tagged() or trap in LATER
+    assert trap in tagged()
 
 
 def test_tags_name_known_traps() -> None:
