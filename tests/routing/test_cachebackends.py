@@ -224,7 +224,7 @@ def test_other_cache_urls_are_refused_without_repeating_the_secret() -> None:
     assert code == 1
     assert problem == (
         "django.core.exceptions.ImproperlyConfigured: "
-        "CACHE_URL must begin with redis:// or rediss://, not 'memcached'."
+        "CACHE_URL must begin with redis:// or rediss:// and name a host, such as redis://127.0.0.1:6379/0."
     )
 
 
