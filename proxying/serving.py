@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from hashlib import sha256
 
 from proxying.adapters.base import ClientBody
 from proxying.attempt import Upstreams
@@ -93,8 +94,21 @@ def session_key(
         user = metadata.get("user_id")  # the same field, by its name in that dialect
     for value in (headers.get(session_header), data.get("prompt_cache_key"), user):
         if isinstance(value, str) and value.strip():
-            return value.strip()[:_LONGEST_SESSION_KEY]
+            key = value.strip()
+            # Never cut: two sessions with the same beginning are still two.
+            return (
+                key
+                if len(key) <= _LONGEST_SESSION_KEY
+                else sha256(key.encode("utf-8", "replace")).hexdigest()
+            )
     return caller.user_path or None
+
+
+def _bounded(key: str) -> str:
+    """A key of any length, short: never cut, as two sessions with the same beginning are still two."""
+    if len(key) <= _LONGEST_SESSION_KEY:
+        return key
+    return sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 async def _serve(request: GatewayRequest, exchange: Exchange, runtime: Runtime, serve: Serve) -> Answer:

@@ -63,7 +63,14 @@ def resolve_reference(text: str) -> str:
     value = read_variable(name) or match["default"]
     if not value:
         raise CredentialError(f"{name} is not set, and there is no {name}_FILE.")
-    return value
+    return _sendable(value, name)
+
+
+def _sendable(secret: str, name: str) -> str:
+    """The secret, if a header can carry it: one with a line break inside would fail at every request."""
+    if not (secret.isascii() and secret.isprintable()):
+        raise CredentialError(f"{name} has a line break or another character that no header can carry.")
+    return secret
 
 
 def reference_problem(text: str) -> str:
@@ -90,7 +97,7 @@ def store(text: str) -> StoredCredential:
         return StoredCredential(ref=text)
     if looks_like_reference(text):
         raise CredentialError("A reference has the form ${NAME} or ${NAME:-default}, with nothing around it.")
-    return StoredCredential(encrypted=encrypt(text), hint=hint(text))
+    return StoredCredential(encrypted=encrypt(_sendable(text, "The key")), hint=hint(text))
 
 
 def reveal(ref: str, encrypted: str) -> tuple[str | None, str]:

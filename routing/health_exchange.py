@@ -107,8 +107,12 @@ class HealthExchange:
         return taken
 
     async def give_back(self, name: str) -> None:
-        """Let the next trial begin."""
-        await self._guard.call(lambda: self._cache.adelete(f"trial:{name}"))
+        """Let the next trial begin; a lease that another worker has taken since is not touched."""
+        await self._guard.call(lambda: self._drop(f"trial:{name}"))
+
+    async def _drop(self, lease: str) -> None:
+        if await self._cache.aget(lease) == self._id:
+            await self._cache.adelete(lease)
 
 
 _CIRCUIT_FIELDS: Final = {field.name for field in fields(Circuit)}

@@ -138,6 +138,13 @@ async def test_body_fields_are_session_keys(upstream) -> None:
     assert [got.gateway["affinity"] for got in seen] == ["miss", "hit", "none"]
 
 
+async def test_long_session_keys_with_one_beginning_are_two_sessions(upstream) -> None:
+    first, long = await upstream(), "s" * 5_000
+    async with serving(table({"a": first})) as gateway:
+        seen = [await gateway.chat(user=f"{long}{end}") for end in ("1", "2", "1")]
+    assert [got.gateway["affinity"] for got in seen] == ["miss", "miss", "hit"]
+
+
 async def test_outage_costs_few_retries(upstream) -> None:
     """The retry budget binds while everything fails."""
     first = await upstream(status=503, body=ERROR)

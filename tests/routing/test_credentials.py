@@ -137,3 +137,13 @@ def test_malformed_encryption_key_is_named_without_being_shown(environment, sett
         credentials.encrypt("secret")
 
     assert str(caught.value) == "GATEWAY_ENCRYPTION_KEYS holds something that is not a Fernet key."
+
+
+def test_secret_with_a_line_break_is_refused_where_it_is_given(environment, settings):
+    settings.GATEWAY_ENCRYPTION_KEYS = [KEY_A]
+    environment["OPENAI_API_KEY"] = "sk-1\nx-evil: 1"
+
+    with pytest.raises(CredentialError, match=r"^OPENAI_API_KEY has a line break or another character"):
+        credentials.resolve_reference("${OPENAI_API_KEY}")
+    with pytest.raises(CredentialError, match=r"^The key has a line break or another character"):
+        credentials.store("sk-1\r\nx-evil: 1")

@@ -428,3 +428,15 @@ async def test_a_client_that_leaves_while_the_trial_is_claimed_blocks_nobody() -
     assert phase(view.credentials["a"], clock.now) is Phase.HALF_OPEN
     assert phase(view.circuits["a", "x"], clock.now) is Phase.HALF_OPEN
     assert (await store.aget("trial:a"), await store.aget("trial:a/x")) == (None, None)
+
+
+async def test_a_lease_is_given_back_by_its_holder_only() -> None:
+    """A worker that took a trial on its own, while the cache was away, frees nobody else's."""
+    store, clock = memory(), Clock()
+    one, other = (HealthExchange(store, StoreGuard(clock), clock) for _ in range(2))
+    assert await one.claim("a/x", 60)
+
+    await other.give_back("a/x")
+    assert not await other.claim("a/x", 60)
+    await one.give_back("a/x")
+    assert await other.claim("a/x", 60)
