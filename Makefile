@@ -59,7 +59,8 @@ bench-portkey: venv-dev ## the same, with Portkey's gateway beside (npx download
 lock: venv-dev ## resolve requirements/*.in again into the hashed locks
 	$(COMPILE) $(ARGS) requirements/base.in -o requirements/base.txt
 	$(COMPILE) $(ARGS) -c requirements/base.txt requirements/fast.in -o requirements/fast.txt
-	$(COMPILE) $(ARGS) -c requirements/base.txt -c requirements/fast.txt requirements/dev.in -o requirements/dev.txt
+	$(COMPILE) $(ARGS) -c requirements/base.txt requirements/otel.in -o requirements/otel.txt
+	$(COMPILE) $(ARGS) -c requirements/base.txt -c requirements/fast.txt -c requirements/otel.txt requirements/dev.in -o requirements/dev.txt
 
 clean: ## remove what the other targets made (the demo's data in var/ too)
 	rm -rf .venv .venv-litellm var staticfiles .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

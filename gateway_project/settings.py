@@ -224,6 +224,8 @@ GATEWAY_DRAIN_S = env.positive("GATEWAY_DRAIN_S", 600)
 GATEWAY_ENCRYPTION_KEYS = env.words("GATEWAY_ENCRYPTION_KEYS")
 GATEWAY_SECRET_ENV_ALLOW = env.words("GATEWAY_SECRET_ENV_ALLOW", ["*_KEY", "*_KEY_*", "*_TOKEN"])
 GATEWAY_EGRESS_DENY_PRIVATE = env.flag("GATEWAY_EGRESS_DENY_PRIVATE", default=False)
+# Spans of requests and attempts, by OTLP; needs requirements/otel.txt.
+GATEWAY_OTEL = env.flag("GATEWAY_OTEL", default=False)
 GATEWAY_METRICS_OPEN = env.flag("GATEWAY_METRICS_OPEN", default=False)
 GATEWAY_ALLOW_ANONYMOUS = env.flag("GATEWAY_ALLOW_ANONYMOUS", default=False)
 GATEWAY_LOG_FORMAT = env.one_of("GATEWAY_LOG_FORMAT", logs.FORMATS)

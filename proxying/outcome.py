@@ -16,6 +16,7 @@ from proxying.http import Headers
 from routing.identifiers import new_id
 from routing.types import Affinity, Caller, Candidate, Decision, Endpoint
 
+_TRACE_HEADERS: Final = ("traceparent", "tracestate")
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ANTHROPIC: Final = frozenset({Endpoint.MESSAGES, Endpoint.COUNT_TOKENS})
 # The bytes that a path segment may hold, and "%" itself is escaped: the value can be read back.
@@ -47,7 +48,8 @@ class Exchange:
         waited_s: How much of the time the gateway waited for providers.
         served: The candidate whose answer the client gets.
         outcome: ``ok``, ``error``, ``client_gone`` or ``cut``; empty while under way.
-        body: Let go at the end, so that a queued record holds no prompt.
+        body: Let go at the end, so that a queued record holds no prompt; so are the headers, but for
+            ``trace_headers``.
     """
 
     endpoint: Endpoint
@@ -72,6 +74,7 @@ class Exchange:
     outcome: str = ""
     error_code: str = ""
     error_message: str = ""
+    trace_headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def failed_over(self) -> bool:
@@ -100,6 +103,7 @@ class Exchange:
         self.latency_ms = (time.perf_counter() - self.started) * 1000
         self.outcome = self.outcome or "ok"
         self.body = None
+        self.trace_headers = {name: self.headers[name] for name in _TRACE_HEADERS if name in self.headers}
         self.headers = {}
 
 

@@ -23,6 +23,7 @@ from proxying.models import RequestRecord
 from proxying.outcome import Exchange, attempt_values
 from proxying.pricing import cost_microusd
 from proxying.record_store import Values, write_rows
+from proxying.tracing import Tracing
 from routing import shapes
 from routing.identifiers import new_id
 
@@ -55,11 +56,13 @@ class Recorder:
         limit: int = QUEUE_LIMIT,
         interval_s: float = INTERVAL_S,
         on_dropped: Callable[[int], None] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._write = write or write_rows
         self._limit = limit
         self._interval_s = interval_s
         self.on_dropped = on_dropped
+        self._tracing = tracing
         self._queue: deque[Exchange] = deque()
         self._rows: list[Values] = []
         self._taken = 0
@@ -104,6 +107,8 @@ class Recorder:
             self._drop(lost)
             logger.error("Shutting down with %s request records that could not be stored.", lost)
         self._thread.submit(connections.close_all)
+        if self._tracing is not None:
+            self._thread.submit(self._tracing.close)
         self._thread.shutdown(wait=False)
 
     async def flush(self) -> bool:
@@ -114,7 +119,7 @@ class Recorder:
             # Taken into the thread's hands; it logs and prices them, so the loop does not have to.
             batch = [self._queue.popleft() for _ in range(min(BATCH - self._taken, len(self._queue)))]
             self._taken += len(batch)
-            self._keep(await self._in_thread(_rows_of, batch))
+            self._keep(await self._in_thread(self._rows_of, batch))
         if not self._rows:
             return False
         try:
@@ -161,11 +166,24 @@ class Recorder:
             raise
 
     def _settle(self, function: Callable[..., Any], result: Any) -> None:
-        if function is _rows_of:
+        if function == self._rows_of:
             self._keep(result)
         else:
             self._rows, self._taken = [], 0
             self._drop(result)
+
+    def _rows_of(self, exchanges: Iterable[Exchange]) -> list[Values]:
+        rows = []
+        for exchange in exchanges:
+            try:
+                values = record_values(exchange)
+                request_log.info("request", **log_values(exchange, values))
+                rows.append(values)
+                if self._tracing is not None:
+                    self._tracing.record(exchange)
+            except Exception:  # one odd request must not cost the others their records
+                logger.exception("A request could not be recorded.")
+        return rows
 
     def _keep(self, rows: list[Values]) -> None:
         """Rows to be stored; those taken that became none are lost."""
@@ -186,18 +204,6 @@ class Recorder:
             self.dropped += count
             if self.on_dropped is not None:
                 self.on_dropped(count)
-
-
-def _rows_of(exchanges: Iterable[Exchange]) -> list[Values]:
-    rows = []
-    for exchange in exchanges:
-        try:
-            values = record_values(exchange)
-            request_log.info("request", **log_values(exchange, values))
-            rows.append(values)
-        except Exception:  # one odd request must not cost the others their records
-            logger.exception("A request could not be recorded.")
-    return rows
 
 
 def record_values(exchange: Exchange) -> Values:

@@ -19,6 +19,7 @@ from proxying.lifespan import drain_event
 from proxying.metrics import Metrics
 from proxying.outcome import Exchange
 from proxying.records import Recorder
+from proxying.tracing import open_tracing
 from proxying.traffic_store import TrafficFlusher
 from routing import health, live, snapshot
 from routing.background import Background
@@ -79,7 +80,7 @@ class Runtime:
         self._background = Background(self.health) if table is None else None
         self.metrics = Metrics(shared_dir=settings.PROMETHEUS_MULTIPROC_DIR)
         self.health.on_transition.append(self.metrics.transition)
-        self.recorder = recorder or Recorder()
+        self.recorder = recorder or Recorder(tracing=open_tracing() if settings.GATEWAY_OTEL else None)
         self.recorder.on_dropped = self.metrics.dropped.inc
         self.traffic = TrafficFlusher(self.health.in_flight)
         self.upstreams = Upstreams(

@@ -1,7 +1,7 @@
 """Makes ``.venv`` and installs one lock into it; does nothing when that lock is already installed.
 
 Only the standard library, and syntax that an old Python still reads, so that it can say what is missing.
-Usage: ``python3 requirements/install.py base|dev|conformance``.
+Usage: ``python3 requirements/install.py base|dev``.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 OLDEST = (3, 11)
 # A lock installs what the locks before it need, at the same versions.
-LOCKS = ["base", "dev", "conformance"]
+LOCKS = ["base", "dev"]
 
 
 def main():  # type: () -> int
