@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 from django.conf import settings
 from django.core.cache import caches
+from django.db import connections
 
 from proxying.attempt import Client, Upstreams
 from proxying.auth import CallerRules, is_loopback
@@ -45,6 +46,14 @@ class OpenClient(Client, Protocol):
     async def close(self) -> None:
         """Close all connections."""
         ...
+
+
+def _load_table() -> None:
+    """The first load, in a thread that has no other use for its database connection."""
+    try:
+        snapshot.refresh()
+    finally:
+        connections.close_all()
 
 
 class Runtime:
@@ -113,7 +122,7 @@ class Runtime:
     async def open(self) -> None:
         """Load the table, connect, start the tasks; this runtime is then the current one."""
         if self._watcher is not None:
-            await asyncio.get_running_loop().run_in_executor(None, snapshot.refresh)
+            await asyncio.get_running_loop().run_in_executor(None, _load_table)
             await self._watcher.start()
             await self.traffic.open()
         await self.state.open()

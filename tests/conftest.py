@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
+from django.db import connection
 from hypothesis import settings
 
 from tests.effort import LONG
@@ -49,6 +50,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for tier, count in config.stash.get(LEFT_OUT, {}).items():
         if count:
             terminalreporter.write_line(f"{count} tests of {tier} left out: {TIERS[tier][1]}.")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
+    """The test database; at the end PostgreSQL closes what threads of the tests still hold open in it.
+
+    A thread that a library keeps (asgiref's, asyncio's) ends with the process, after the database is dropped.
+    """
+    yield
+    with django_db_blocker.unblock():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
 
 
 @pytest.fixture(scope="session")

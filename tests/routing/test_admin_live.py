@@ -248,8 +248,8 @@ def test_reader_may_not_undo(ben, pool):
 
 
 def test_undoing_a_change_of_a_key_needs_the_right_to_change_keys(client):
-    services.create_client_key(values={"name": "app"}, **ADA)
-    services.update_client_key(key_id=1, values={"enabled": False}, **ADA)
+    row, _ = services.create_client_key(values={"name": "app"}, **ADA)
+    services.update_client_key(key_id=row.pk, values={"enabled": False}, **ADA)
     user = User.objects.create_user("carol", is_staff=True)
     user.user_permissions.set(
         Permission.objects.filter(
