@@ -11,7 +11,7 @@ from django.core.cache import caches
 
 from proxying.adapters.openai import OpenAIAdapter
 from proxying.errors import InvalidRequestError
-from routing.types import Circuit, FailoverPolicy, PoolPolicy, WhenAllBlocked
+from routing.types import Circuit, FailoverPolicy, PoolPolicy, Timeouts, WhenAllBlocked
 from tests.proxying.faults import error_body
 from tests.proxying.gateway import Gateway, serving, table, until
 from tests.upstream import Script, stream_pieces
@@ -169,7 +169,8 @@ async def test_full_provider_passes_on_and_alone_says_when_to_come_back(upstream
 async def test_full_outage_is_not_multiplied(upstream, good_before) -> None:
     """Upstream calls stay under 1.2 times the clients' and three more; ten after good times."""
     one, two, three = [await upstream() for _ in range(3)]
-    async with serving(table({"a": one, "b": two, "c": three})) as gateway:
+    patient = {name: {"timeouts": Timeouts()} for name in "abc"}
+    async with serving(table({"a": one, "b": two, "c": three}, providers=patient)) as gateway:
         for _ in range(good_before):
             await gateway.chat()
         for each in (one, two, three):
@@ -189,7 +190,8 @@ async def test_random_failures_refuse_no_retry(upstream) -> None:
     each = [await upstream() for _ in range(3)]
     for one in each:
         one.script(*(DOWN if chance.random() < 0.3 else Script() for _ in range(2000)))
-    async with serving(table({"a": each[0], "b": each[1], "c": each[2]})) as gateway:
+    patient = {name: {"timeouts": Timeouts()} for name in "abc"}
+    async with serving(table({"a": each[0], "b": each[1], "c": each[2]}, providers=patient)) as gateway:
         got = [await gateway.chat() for _ in range(300)]
         rows = await gateway.records(300)
     stopped = [row for row in rows if row.status != 200 and row.attempt_count < 3]
