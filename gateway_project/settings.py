@@ -198,7 +198,6 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["routing.api.openapi.with_refusals"],
     # Everything from this server: no network, and no inline script for the content policy to allow.
     "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "tryItOutEnabled": True},
 }
 

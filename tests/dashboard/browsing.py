@@ -28,6 +28,15 @@ FLAGS = [
     "--no-first-run",
     "--no-proxy-server",
 ]
+# Every page of the dashboard, over the pools of the fixture `setup`.
+PAGES = [
+    "/dashboard/",
+    "/dashboard/pools/chat/",
+    "/dashboard/providers/",
+    "/dashboard/requests/",
+    "/dashboard/try/?model=chat&assume=a/m=503",
+    "/dashboard/changes/",
+]
 # What a page may say in the console: the notes of browser and htmx on a request that failed or was replaced.
 HARMLESS = ("Failed to load resource", "htmx:afterRequest", "htmx:sendError", "htmx:sendAbort")
 

@@ -1,13 +1,21 @@
-"""The three people, and a small gateway to look at."""
+"""The three people, a small gateway to look at, and a browser to look with."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import timezone
 
 from routing import services, snapshot
+from routing.models import Provider
 from tests import factories
+from tests.conftest import CHROMIUM
+from tests.dashboard.browsing import FLAGS, Visitor, serving
+
+ADA = {"actor": services.Actor("ada"), "source": "admin"}
 
 
 def look(user: User, *also: str) -> None:
@@ -100,3 +108,62 @@ def switch(key: str, *, enabled: bool = False, **how) -> services.SwitchResult:
 @pytest.fixture(autouse=True)
 def _no_table_of_another_test():
     snapshot.reset()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    # Playwright's loop runs in this thread while the tests use the tables: Django must not mind.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+    try:
+        with sync_playwright() as playwright:
+            chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+            yield chromium
+            chromium.close()
+    finally:
+        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def setup():
+    """Pools ``chat`` (a, b, c by priority) and ``solo`` (b only); everything probed a moment ago."""
+    for name in "abc":
+        services.save_provider(
+            name=name,
+            values={"kind": "openai_compatible", "base_url": f"http://127.0.0.1:9/{name}/v1"},
+            **ADA,
+        )
+    Provider.objects.update(probe_state="unsupported", probed_at=timezone.now())
+    pools = {"chat": "abc", "solo": "b"}
+    for name, providers in pools.items():
+        candidates = [
+            {"provider_name": provider, "model": "m", "priority": number}
+            for number, provider in enumerate(providers, 1)
+        ]
+        services.save_pool(canonical_model=name, values={}, candidates=candidates, **ADA)
+
+
+@pytest.fixture
+def base(setup):
+    with serving() as address:
+        yield address
+
+
+@pytest.fixture
+def visit(browser, base):
+    """Opens a browser as somebody: ``visit("ada")``; at the end none may have found a fault."""
+    visitors = []
+
+    def somebody(name="ada", **how):
+        user, made = User.objects.get_or_create(username=name, is_staff=True)
+        if made:
+            look(user, *(["change_poolcandidate"] if name != "ben" else []))
+        visitors.append(Visitor(browser, base, user, **how))
+        return visitors[-1]
+
+    yield somebody
+    faults = [fault for one in visitors for fault in one.faults]
+    for one in visitors:
+        one.context.close()
+    assert faults == []
