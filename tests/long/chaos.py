@@ -34,6 +34,9 @@ PAUSE_S = 0.05
 # What may be lost by SIGKILL besides what was under way: a second of records that were not stored yet.
 KILL_LOSES_S = 1.0
 RECOVERS_WITHIN_S = 10.0
+# Of the worker that outlives the second half of a run: what it may hold more at the end than at the half.
+GROWS_BY_MB = 12.0
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 CONFIG = """
 providers:
   a: {{type: openai_compatible, base_url: "{a}", models: [m], timeouts: {timeouts}}}
@@ -93,6 +96,8 @@ class Chaos:
     outages: Counter[str] = field(default_factory=Counter)
     ready: Counter[str] = field(default_factory=Counter)
     refused: list[tuple[int, str]] = field(default_factory=list)
+    memory: dict[int, list[float]] = field(default_factory=dict)
+    half_at: float = 0.0
     ends_at: float = 0.0
 
     @property
@@ -182,13 +187,28 @@ class Chaos:
         await asyncio.sleep(RECOVERS_WITHIN_S)
 
     async def _without_a_worker(self) -> None:
-        assert self.server.process is not None
-        path = Path(f"/proc/{self.server.process.pid}/task/{self.server.process.pid}/children")
-        children = await asyncio.to_thread(path.read_text)
+        """The oldest dies; from the half on the youngest, so that one is there to have its memory read."""
+        workers = await asyncio.to_thread(self._workers)
         self.kills.append(time.time())
-        os.kill(int(children.split()[0]), signal.SIGKILL)
+        os.kill(workers[0 if time.monotonic() < self.half_at else -1], signal.SIGKILL)
         self.outages["killed workers"] += 1
         await asyncio.sleep(3)
+
+    def _workers(self) -> list[int]:
+        assert self.server.process is not None
+        pid = self.server.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    async def weigh(self) -> None:
+        """From the half on: every worker's resident memory in MB, a reading every two seconds."""
+        await asyncio.sleep(max(0.0, self.half_at - time.monotonic()))
+        while time.monotonic() < self.ends_at:
+            for worker in await asyncio.to_thread(self._workers):
+                with suppress(OSError, IndexError):  # it was killed just now
+                    pages = await asyncio.to_thread(Path(f"/proc/{worker}/statm").read_text)
+                    readings = self.memory.setdefault(worker, [])
+                    readings.append(int(pages.split()[1]) * PAGE_BYTES / 2**20)
+            await asyncio.sleep(2)
 
     async def _look(self) -> None:
         async with self._http() as http:
@@ -235,6 +255,7 @@ class Finding:
     records: int
     missing_by_kill: int
     resent: int
+    memory: list[float]
     broken: list[str]
 
     def markdown(self) -> str:
@@ -250,6 +271,13 @@ class Finding:
             f"- {self.records} records; {self.missing_by_kill} requests without one, all within "
             f"{KILL_LOSES_S:.0f} s of a SIGKILL",
             f"- upstream calls sent again over a new connection: {self.resent}",
+            "- memory of the worker that outlived the second half: "
+            + (
+                f"{self.memory[0]:.0f} MB at the half, {self.memory[-1]:.0f} MB at the end, "
+                f"{max(self.memory):.0f} MB at most"
+                if self.memory
+                else "not read"
+            ),
             "- broken promises: " + ("none" if not self.broken else "; ".join(self.broken)),
         ]
         return "\n".join(lines)
@@ -270,6 +298,9 @@ def examine(chaos: Chaos, minutes: float) -> Finding:
             missing += 1
         elif entry.verdict != "left" or saw:
             broken.append(f"{entry.request_id} ({entry.verdict}) has no record")
+    memory = max(chaos.memory.values(), key=len, default=[])
+    if memory and memory[-1] - memory[0] > GROWS_BY_MB:
+        broken.append(f"a worker grew from {memory[0]:.0f} to {memory[-1]:.0f} MB")
     return Finding(
         minutes=minutes,
         verdicts=Counter(entry.verdict for entry in chaos.ledger),
@@ -280,6 +311,7 @@ def examine(chaos: Chaos, minutes: float) -> Finding:
         records=sum(map(len, records.values())),
         missing_by_kill=missing,
         resent=resent,
+        memory=memory,
         broken=broken[:20] + ([f"and {len(broken) - 20} more"] if len(broken) > 20 else []),
     )
 
@@ -356,8 +388,9 @@ def _ignoring(stop) -> None:
 async def run(home: Path, seconds: float, *, kill: bool = True) -> Finding:
     """Disturb a loaded gateway for so long; SIGTERM must then store every record that is left."""
     async with prepared(home) as chaos:
+        chaos.half_at = time.monotonic() + seconds / 2
         chaos.ends_at = time.monotonic() + seconds
-        await asyncio.gather(chaos.load(), chaos.flap(), chaos.disturb(kill))
+        await asyncio.gather(chaos.load(), chaos.flap(), chaos.disturb(kill), chaos.weigh())
         await asyncio.to_thread(chaos.server.stop)
         return await asyncio.to_thread(examine, chaos, seconds / 60)
 
