@@ -9,14 +9,20 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from proxying.traffic import Counts, Key, percentile, total
+from proxying.traffic import Key, percentile, total
 
 _HEIGHT = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """What happened in a window. ``spark`` is the points of a line, ten seconds each, oldest first."""
+    """What happened in a window. ``spark`` is the points of a line, ten seconds each, oldest first.
+
+    Attributes:
+        failed: Share of requests that clients saw fail.
+        attempts: Upstream calls; ``attempts_failed`` is the share of them that failed, whoever answered in
+            the end, and ``failures`` their number by class, the most frequent first.
+    """
 
     window_s: int
     known: bool
@@ -24,6 +30,9 @@ class Numbers:
     rate: float | None = None
     failed: float | None = None
     failovers: int | None = None
+    attempts: int = 0
+    attempts_failed: float | None = None
+    failures: tuple[tuple[str, int], ...] = ()
     p50_ms: float | None = None
     p95_ms: float | None = None
     first_content_ms: float | None = None
@@ -43,7 +52,18 @@ class Numbers:
         """Where the numbers come from."""
         if not self.known:
             return "no worker has reported numbers yet"
-        return f"last {self.window_s // 60} min, {self.requests} requests"
+        return f"last {self.window_s // 60} min, {_counted(self.requests, 'request')}"
+
+    @property
+    def attempts_text(self) -> str:
+        """What became of the upstream calls: how many failed of how many, by class, and since when."""
+        if not self.known:
+            return self.sample
+        failed = sum(count for _, count in self.failures)
+        classes = ", ".join(f"{name}: {count}" for name, count in self.failures)
+        because = f" ({classes})" if classes else ""
+        window = f"last {self.window_s // 60} min"
+        return f"{window}: {failed} of {_counted(self.attempts, 'attempt')} failed{because}"
 
 
 class ByKey(dict[Any, Numbers]):
@@ -73,9 +93,16 @@ def by_pool(found: Any) -> ByKey:
     return ByKey(found, _grouped(found, lambda key: key[0]))
 
 
+def by_provider(found: Any) -> ByKey:
+    """Per provider, over all pools."""
+    return ByKey(found, _grouped(found, lambda key: key[1]))
+
+
 def by_candidate(found: Any) -> ByKey:
     """Per switch key's names, ``pool provider model`` joined by line ends, with the share within the pool."""
-    pools = {name: numbers.requests for name, numbers in by_pool(found).items()}
+    pools: dict[str, int] = {}
+    for key, counts in found.series.items():
+        pools[key[0]] = pools.get(key[0], 0) + counts.requests
     grouped = _grouped(found, "\n".join, pools)
     return ByKey(found, grouped)
 
@@ -97,6 +124,7 @@ def _numbers(
     if not found.known:
         return Numbers(found.window_s, known=False)
     counts = total(found.series[key] for key in keys)
+    attempts = sum(found.series[key].attempts for key in keys if key[1])
     return Numbers(
         window_s=found.window_s,
         known=True,
@@ -104,6 +132,9 @@ def _numbers(
         rate=counts.requests / found.window_s,
         failed=counts.failed / counts.requests if counts.requests else None,
         failovers=counts.failovers,
+        attempts=attempts,
+        attempts_failed=counts.attempts_failed / attempts if attempts else None,
+        failures=tuple(sorted(counts.failures.items(), key=lambda one: (-one[1], one[0]))),
         p50_ms=percentile(counts.latency, 0.5),
         p95_ms=percentile(counts.latency, 0.95),
         first_content_ms=percentile(counts.first_content, 0.5),
@@ -113,8 +144,12 @@ def _numbers(
     )
 
 
-def _requests(slot: Mapping[Key, Counts], keys: Iterable[Key]) -> int:
-    return sum(slot[key].requests for key in keys if key in slot)
+def _requests(slot: Mapping[Key, int], keys: Iterable[Key]) -> int:
+    return sum(slot[key] for key in keys if key in slot)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _spark(values: list[int]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from dashboard.feed import Line, lines
-from proxying.traffic_store import Traffic, read_traffic
+from proxying.traffic_reads import Traffic, read_traffic
 from routing import live
 from routing.document import from_json
 from routing.models import Alias, ClientKey, ModelPool, Provider, RoutingRevision

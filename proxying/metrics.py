@@ -71,6 +71,9 @@ class Metrics:
             _OVERHEAD_BUCKETS_S,
         )
         self.dropped = self._counter("sluice_records_dropped", "Request records that were not kept.", ())
+        self.traffic_failed = self._counter(
+            "sluice_traffic_write_failures", "Writes of live numbers that will be tried again.", ()
+        )
         self.transitions = self._counter(
             "sluice_health_transitions", "Changes of circuits.", ("provider", "model", "transition")
         )

@@ -1,4 +1,4 @@
-"""What is kept of requests: one row each, its attempts inside, and the counts of ten seconds.
+"""What is kept of requests: one row each, its attempts inside, and counts by ten seconds and by minute.
 
 Prompts and answers are not stored.
 """
@@ -71,18 +71,49 @@ class RequestRecord(models.Model):
 
 
 class TrafficSlice(models.Model):
-    """What one worker counted in ten seconds; kept for an hour, written by ``proxying.traffic_store``.
+    """What one worker counted in the ten seconds up to ``at``; kept for an hour.
 
-    ``series`` is as ``proxying.traffic.as_json`` makes it; ``in_flight`` has calls under way by provider.
+    Written by ``proxying.traffic_store``. ``proxying.traffic_rollup`` sums those of all workers into one row
+    without a worker, and empties and marks what it has summed: a worker that writes it again, for it did not
+    hear that it was stored, then still finds it.
+
+    ``pools`` is as ``proxying.traffic.as_json`` makes it; ``in_flight`` has calls under way by provider.
     """
 
     at = models.DateTimeField(db_index=True)
     worker = models.CharField(max_length=32)
-    series = models.JSONField(default=list)
+    pools = models.JSONField(default=dict)
     in_flight = models.JSONField(default=dict)
+    rolled_up = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["worker", "at"], condition=models.Q(worker__gt=""), name="one_slice_of_a_worker"
+            )
+        ]
 
     def __str__(self) -> str:
-        return f"{self.at:%H:%M:%S} of {self.worker}"
+        return f"{self.at:%H:%M:%S} of {self.worker or 'all workers'}"
+
+
+class TrafficMinute(models.Model):
+    """What all workers counted of one pool in the minute that began at ``at``.
+
+    A late slice adds a row, so rows of one minute are summed. Every minute has a row of the pool ``""``
+    (requests that reached no pool, often none): a minute without one is unknown, not idle.
+
+    ``series`` is a list as ``proxying.traffic.as_json`` has it for a pool.
+    """
+
+    at = models.DateTimeField(db_index=True)
+    pool = models.CharField(max_length=300)
+    series = models.JSONField(default=list)
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["pool", "at"], name="minute_of_pool")]
+
+    def __str__(self) -> str:
+        return f"{self.at:%H:%M} of {self.pool}"

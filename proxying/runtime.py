@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.cache import caches
 from django.db import connections
 
+from proxying import traffic_rollup
 from proxying.attempt import Client, Upstreams
 from proxying.auth import CallerRules, is_loopback
 from proxying.client import UpstreamClient
@@ -23,7 +24,7 @@ from proxying.records import Recorder
 from proxying.tracing import open_tracing
 from proxying.traffic_store import TrafficFlusher
 from routing import health, live, snapshot
-from routing.background import Background
+from routing.background import Background, Chore
 from routing.health_exchange import HealthExchange
 from routing.live_health import LiveHealth
 from routing.policies import RetryBudget
@@ -33,6 +34,10 @@ from routing.store_guard import StoreGuard
 from routing.types import RoutingTable
 
 TICK_S: Final = 0.5
+CHORES: Final = (
+    Chore("roll up live numbers", 15, traffic_rollup.roll_up),
+    Chore("forget old live numbers", 600, traffic_rollup.prune),
+)
 logger = logging.getLogger("sluice.runtime")
 
 
@@ -86,12 +91,12 @@ class Runtime:
         self.resolver = Resolver(
             self.table, self.state, self.health, expose_exact=settings.GATEWAY_EXPOSE_EXACT_MODELS
         )
-        self._background = Background(self.health) if table is None else None
+        self._background = Background(self.health, chores=CHORES) if table is None else None
         self.metrics = Metrics(shared_dir=settings.PROMETHEUS_MULTIPROC_DIR)
         self.health.on_transition.append(self.metrics.transition)
         self.recorder = recorder or Recorder(tracing=open_tracing() if settings.GATEWAY_OTEL else None)
         self.recorder.on_dropped = self.metrics.dropped.inc
-        self.traffic = TrafficFlusher(self.health.in_flight)
+        self.traffic = TrafficFlusher(self.health.in_flight, on_failed=self.metrics.traffic_failed.inc)
         self.upstreams = Upstreams(
             table=self.table,
             resolver=self.resolver,

@@ -13,6 +13,18 @@ from typing import Any, Final
 
 SLICE_S: Final = 10
 _GROWTH: Final = log(1.2)
+# Pools are names in JSON, and a database takes the name "7" for a position in a list.
+_POOL: Final = "/"
+
+# Statuses below 500 that tell of the provider or of the gateway's account there, not of the request.
+_PROVIDERS_FAULT: Final = frozenset({401, 402, 403, 404, 408})
+# The first word of an attempt's error, when the provider did not answer with a status of its own.
+_CLASSES: Final = {
+    "upstream_timeout": "timeout",
+    "upstream_unreachable": "unreachable",
+    "upstream_protocol_error": "broken answer",
+    "internal_error": "internal",
+}
 
 Key = tuple[str, str, str]
 Buckets = dict[int, int]
@@ -20,22 +32,40 @@ Buckets = dict[int, int]
 
 @dataclass(slots=True)
 class Counts:
-    """What happened in one series. Failed: 5xx, 429, or a stream that was cut."""
+    """What happened in one series. Failed: 5xx, 429, or a stream that was cut.
+
+    Attributes:
+        earlier: Attempts after which another candidate was tried; each request's last one is not in it.
+        failures: Attempts that failed, those included, by class: ``5xx``, ``timeout`` …
+    """
 
     requests: int = 0
     failed: int = 0
     failovers: int = 0
+    earlier: int = 0
+    failures: dict[str, int] = field(default_factory=dict)
     latency: Buckets = field(default_factory=dict)
     first_content: Buckets = field(default_factory=dict)
+
+    @property
+    def attempts(self) -> int:
+        """Upstream calls. Of a series with a provider: a request without a call belongs to none."""
+        return self.requests + self.earlier
+
+    @property
+    def attempts_failed(self) -> int:
+        """Upstream calls that failed."""
+        return sum(self.failures.values())
 
     def add(self, other: Counts) -> None:
         """Add what another slice counted."""
         self.requests += other.requests
         self.failed += other.failed
         self.failovers += other.failovers
-        for mine, theirs in ((self.latency, other.latency), (self.first_content, other.first_content)):
-            for bucket, count in theirs.items():
-                mine[bucket] = mine.get(bucket, 0) + count
+        self.earlier += other.earlier
+        _merge(self.failures, other.failures)
+        _merge(self.latency, other.latency)
+        _merge(self.first_content, other.first_content)
 
 
 class Collector:
@@ -52,17 +82,44 @@ class Collector:
         if counts is None:
             counts = self._series[key] = Counts()
         counts.requests += 1
-        counts.failed += failed
-        counts.failovers += failed_over
-        if not failed:
+        if failed_over:
+            counts.failovers += 1
+        if failed:
+            counts.failed += 1
+        else:
             _count(counts.latency, latency_ms)
         if first_content_ms is not None:
             _count(counts.first_content, first_content_ms)
+
+    def count_failure(self, key: Key, kind: str, *, is_last: bool) -> None:
+        """One of a request's attempts has failed; its last one is among the requests already."""
+        counts = self._series.get(key)
+        if counts is None:
+            counts = self._series[key] = Counts()
+        if not is_last:
+            counts.earlier += 1
+        counts.failures[kind] = counts.failures.get(kind, 0) + 1
 
     def take(self) -> dict[Key, Counts]:
         """What was counted since the last time."""
         taken, self._series = self._series, {}
         return taken
+
+
+def failure_class(error: str, *, is_last: bool) -> str:
+    """In one word why an attempt failed, from the error in its record; empty: the candidate did not.
+
+    A client that left is none, nor is a 4xx that was the request's own fault: nobody else was tried after it.
+    """
+    word = error.partition(" ")[0].rstrip(":")
+    if not word.isdigit():
+        return _CLASSES.get(word, "" if word == "client_gone" else "broken answer")
+    status = int(word)
+    if status == 429:
+        return "429"
+    if status >= 500:
+        return "5xx"
+    return "4xx" if not is_last or status in _PROVIDERS_FAULT or status < 400 else ""
 
 
 def percentile(buckets: Mapping[int, int], share: float) -> float | None:
@@ -86,26 +143,72 @@ def total(series: Iterable[Counts]) -> Counts:
     return found
 
 
-def as_json(series: Mapping[Key, Counts]) -> list[list[Any]]:
-    """A slice as it is stored."""
-    return [
-        [*key, counts.requests, counts.failed, counts.failovers, counts.latency, counts.first_content]
-        for key, counts in series.items()
-    ]
+def merge(into: dict[Key, Counts], series: Mapping[Key, Counts]) -> None:
+    """Add one slice to another, series by series."""
+    for key, counts in series.items():
+        found = into.get(key)
+        if found is None:
+            found = into[key] = Counts()
+        found.add(counts)
 
 
-def from_json(rows: Iterable[Any]) -> dict[Key, Counts]:
-    """A slice read back; JSON made text of the buckets' numbers."""
-    return {
-        (pool, provider, model): Counts(requests, failed, failovers, _numbers(latency), _numbers(first))
-        for pool, provider, model, requests, failed, failovers, latency, first in rows
-    }
+def pool_key(pool: str) -> str:
+    """The name under which a stored slice has a pool."""
+    return _POOL + pool
+
+
+def as_json(series: Mapping[Key, Counts]) -> dict[str, list[list[Any]]]:
+    """A slice as it is stored: by pool, a list per candidate."""
+    pools: dict[str, list[list[Any]]] = {}
+    for (pool, provider, model), one in series.items():
+        pools.setdefault(pool_key(pool), []).append(
+            [
+                provider,
+                model,
+                one.requests,
+                one.failed,
+                one.failovers,
+                one.earlier,
+                one.failures,
+                one.latency,
+                one.first_content,
+            ]
+        )
+    return pools
+
+
+def from_json(pools: Mapping[str, Iterable[Any]]) -> dict[Key, Counts]:
+    """A slice read back."""
+    found: dict[Key, Counts] = {}
+    for pool, rows in pools.items():
+        add_rows(found, pool[len(_POOL) :], rows)
+    return found
+
+
+def add_rows(into: dict[Key, Counts], pool: str, rows: Iterable[Any]) -> None:
+    """Add what is stored of one pool; JSON made text of the buckets' numbers."""
+    for provider, model, requests, failed, failovers, earlier, failures, latency, first in rows:
+        key = (pool, provider, model)
+        one = into.get(key)
+        if one is None:
+            one = into[key] = Counts()
+        one.requests += requests
+        one.failed += failed
+        one.failovers += failovers
+        one.earlier += earlier
+        if failures:
+            _merge(one.failures, failures)
+        for mine, theirs in ((one.latency, latency), (one.first_content, first)):
+            for bucket, count in theirs.items():
+                number = int(bucket)
+                mine[number] = mine.get(number, 0) + count
+
+
+def _merge(mine: dict[Any, int], theirs: Mapping[Any, int]) -> None:
+    for name, count in theirs.items():
+        mine[name] = mine.get(name, 0) + count
 
 
 def _count(buckets: Buckets, value_ms: float) -> None:
     bucket = int(log(value_ms) / _GROWTH) if value_ms > 1 else 0
     buckets[bucket] = buckets.get(bucket, 0) + 1
-
-
-def _numbers(buckets: Mapping[Any, int]) -> Buckets:
-    return {int(bucket): count for bucket, count in buckets.items()}

@@ -1,4 +1,8 @@
-"""Shares each worker's live numbers: one small row per ten seconds, never from the request path."""
+"""Shares each worker's live numbers: one small row per ten seconds, never from the request path.
+
+Nothing that was counted is lost to a database that is away: slices wait in memory, each with its own time,
+and are written once, whether or not the database had taken one of them before the connection broke.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,33 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
 
 from django.db import DatabaseError, InterfaceError, connections
 
 from proxying.models import TrafficSlice
-from proxying.outcome import Exchange
-from proxying.traffic import SLICE_S, Collector, Counts, Key, as_json, from_json
+from proxying.outcome import Attempt, Exchange
+from proxying.traffic import SLICE_S, Collector, Counts, Key, as_json, failure_class, merge
 
-KEEP_S: Final = 3_600
+# An hour of slices; beyond it the oldest two become one, so that memory is bounded and the sums stay exact.
+WAITING_LIMIT: Final = 360
 logger = logging.getLogger("sluice.traffic")
 
 
+class Slice(NamedTuple):
+    """What was counted in the ten seconds up to ``at`` (Unix seconds)."""
+
+    at: int
+    series: dict[Key, Counts]
+
+
 class TrafficFlusher:
-    """Counts this worker's requests and writes a slice every ten seconds; an empty one says "alive"."""
+    """Counts this worker's requests and writes a slice every ten seconds; an empty one says "alive".
+
+    ``on_failed`` is called for each write that the database did not take.
+    """
 
     def __init__(
         self,
@@ -31,30 +45,52 @@ class TrafficFlusher:
         *,
         interval_s: float = SLICE_S,
         clock: Callable[[], float] = time.time,
+        on_failed: Callable[[], object] = lambda: None,
     ) -> None:
         self._in_flight = in_flight
         self._interval_s = interval_s
         self._clock = clock
+        self._on_failed = on_failed
         self._collector = Collector()
+        self._waiting: list[Slice] = []
+        self._last_at = 0
         self._task: asyncio.Task[None] | None = None
         self.worker = uuid.uuid4().hex
 
+    @property
+    def waiting(self) -> int:
+        """Requests whose numbers were to be written and are not yet."""
+        return sum(counts.requests for one in self._waiting for counts in one.series.values())
+
     def count(self, exchange: Exchange) -> None:
         """An exchange has ended; for the event loop's thread."""
-        decision, candidate = exchange.decision, exchange.served
-        if candidate is None and exchange.attempts:
-            candidate = exchange.attempts[-1].candidate
+        decision, candidate, attempts = exchange.decision, exchange.served, exchange.attempts
+        if candidate is None and attempts:
+            candidate = attempts[-1].candidate
+        pool = decision.canonical_model if decision is not None else ""
+        several = len(attempts) > 1
         self._collector.count(
             (
-                decision.canonical_model if decision is not None else "",
+                pool,
                 candidate.provider if candidate is not None else "",
                 candidate.model if candidate is not None else "",
             ),
-            failed=exchange.outcome == "cut" or exchange.status >= 500 or exchange.status == 429,
-            failed_over=exchange.failed_over,
+            failed=exchange.status >= 500 or exchange.status == 429 or exchange.outcome == "cut",
+            failed_over=several,
             latency_ms=exchange.latency_ms,
             first_content_ms=exchange.first_content_ms,
         )
+        if several or (attempts and attempts[0].error):
+            self._count_failures(pool, attempts)
+
+    def _count_failures(self, pool: str, attempts: Sequence[Attempt]) -> None:
+        last = attempts[-1]
+        for attempt in attempts:
+            is_last = attempt is last
+            kind = failure_class(attempt.error, is_last=is_last) if attempt.error or not is_last else ""
+            if kind:
+                key = (pool, attempt.candidate.provider, attempt.candidate.model)
+                self._collector.count_failure(key, kind, is_last=is_last)
 
     async def open(self) -> None:
         """Start writing."""
@@ -68,15 +104,29 @@ class TrafficFlusher:
         task.cancel()
         await asyncio.wait([task])
         await self.flush()
+        if lost := self.waiting:
+            logger.error("Shutting down with the live numbers of %s requests that could not be stored.", lost)
 
     async def flush(self) -> None:
-        """Write what was counted since the last time; numbers that the database does not take are lost."""
-        at = datetime.fromtimestamp(self._clock() // SLICE_S * SLICE_S, UTC)
-        slices = as_json(self._collector.take())
+        """Write what was counted since the last time, and what the database did not take before."""
+        self._wait(self._collector.take())
+        waiting = self._waiting.copy()
         try:
-            await asyncio.to_thread(write_slice, at, self.worker, slices, dict(self._in_flight()))
+            await asyncio.to_thread(write_slices, waiting, self.worker, dict(self._in_flight()))
         except (DatabaseError, InterfaceError) as error:
-            logger.warning("Live numbers are missing, the database failed: %s", type(error).__name__)
+            self._on_failed()
+            logger.warning("Live numbers wait, the database failed: %s", type(error).__name__)
+        else:
+            del self._waiting[: len(waiting)]
+
+    def _wait(self, series: dict[Key, Counts]) -> None:
+        # A time of its own, also for the last slice, which ends early: it is no row that is there already.
+        at = max(int(self._clock() // SLICE_S) * SLICE_S, self._last_at + 1)
+        self._last_at = at
+        self._waiting.append(Slice(at, series))
+        if len(self._waiting) > WAITING_LIMIT:
+            oldest = self._waiting.pop(0)
+            merge(self._waiting[0].series, oldest.series)
 
     async def _run(self) -> None:
         while True:
@@ -86,51 +136,14 @@ class TrafficFlusher:
                 await self.flush()
 
 
-def write_slice(at: datetime, worker: str, series: list[list[object]], in_flight: dict[str, int]) -> None:
-    """One row; once a minute also forget what is old, whoever wrote it."""
+def write_slices(slices: Sequence[Slice], worker: str, in_flight: dict[str, int]) -> None:
+    """One statement, a row per slice; one that is there already is left alone."""
+    rows = [
+        TrafficSlice(at=datetime.fromtimestamp(one.at, UTC), worker=worker, pools=as_json(one.series))
+        for one in slices
+    ]
+    rows[-1].in_flight = in_flight
     try:
-        TrafficSlice.objects.create(at=at, worker=worker, series=series, in_flight=in_flight)
-        if at.second < SLICE_S:
-            TrafficSlice.objects.filter(at__lt=at - timedelta(seconds=KEEP_S)).delete()
+        TrafficSlice.objects.bulk_create(rows, ignore_conflicts=True)
     finally:
         connections.close_all()
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """The numbers of a window; ``history`` per slice, oldest first. Not ``known``: no worker wrote any."""
-
-    window_s: int
-    known: bool
-    series: Mapping[Key, Counts] = field(default_factory=dict)
-    history: tuple[Mapping[Key, Counts], ...] = ()
-    in_flight: Mapping[str, int] = field(default_factory=dict)
-
-
-def read_traffic(window_s: int = 300, *, now: float | None = None) -> Traffic:
-    """All workers' numbers of the last ``window_s`` seconds; one query."""
-    now = time.time() if now is None else now
-    end = now // SLICE_S * SLICE_S
-    since = datetime.fromtimestamp(end - window_s + SLICE_S, UTC)
-    rows = list(
-        TrafficSlice.objects.filter(at__gte=since)
-        .order_by("at", "pk")
-        .values_list("at", "worker", "series", "in_flight")
-    )
-    places = window_s // SLICE_S
-    history: list[dict[Key, Counts]] = [{} for _ in range(places)]
-    merged: dict[Key, Counts] = {}
-    latest: dict[str, tuple[float, dict[str, int]]] = {}
-    for at, worker, series, in_flight in rows:
-        place = int((at.timestamp() - since.timestamp()) // SLICE_S)
-        for key, counts in from_json(series).items():
-            merged.setdefault(key, Counts()).add(counts)
-            if 0 <= place < places:
-                history[place].setdefault(key, Counts()).add(counts)
-        latest[worker] = (at.timestamp(), in_flight)
-    flying: dict[str, int] = {}
-    for at_s, counted in latest.values():
-        if at_s >= now - 3 * SLICE_S:
-            for provider, count in counted.items():
-                flying[provider] = flying.get(provider, 0) + count
-    return Traffic(window_s, bool(rows), merged, tuple(history), flying)

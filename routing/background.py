@@ -1,4 +1,4 @@
-"""What one worker of all does in the background: model discovery, and writing back switches that are over.
+"""What one worker of all does in the background: discovery, writing back switches that are over, chores.
 
 The worker that holds the lease does it; when it dies another takes over as soon as the lease has ended.
 Database work happens in threads of its own, so that a database that hangs stops nothing else.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeVar
 
 from django.conf import settings
@@ -32,6 +34,15 @@ Result = TypeVar("Result")
 logger = logging.getLogger("sluice.background")
 
 
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Small database work that one worker of all does again and again."""
+
+    name: str
+    every_s: float
+    run: Callable[[], object]
+
+
 class Background:
     """The background work of one process, on the event loop that starts it; ``health`` is told of probes."""
 
@@ -40,6 +51,7 @@ class Background:
         health: LiveHealth,
         *,
         table: Callable[[], RoutingTable] = snapshot.current,
+        chores: Sequence[Chore] = (),
         interval_s: float | None = None,
         tick_s: float = TICK_S,
         lease_s: float = LEASE_S,
@@ -47,6 +59,7 @@ class Background:
         self.holder = leases.holder_name()
         self._health = health
         self._table = table
+        self._chores = chores
         self._interval_s = settings.GATEWAY_PROBE_INTERVAL_S if interval_s is None else interval_s
         self._tick_s = tick_s
         self._lease_s = lease_s
@@ -65,11 +78,12 @@ class Background:
         """Begin, in tasks of the running loop; the database may be down."""
         if self._tasks:
             return
-        keeper, prober = JobThread("background-lease"), JobThread("background-probes")
-        self._threads = [keeper, prober]
+        names = ("background-lease", "background-probes", "background-chores")
+        keeper, prober, sweeper = self._threads = [JobThread(name) for name in names]
         self._tasks = [
             asyncio.create_task(self._keep(keeper), name="background-lease"),
             asyncio.create_task(self._probe(prober), name="background-probes"),
+            asyncio.create_task(self._sweep(sweeper), name="background-chores"),
         ]
 
     async def stop(self) -> None:
@@ -110,6 +124,18 @@ class Background:
 
     def _give_back(self) -> bool:
         return leases.give_back(LEASE, self.holder)
+
+    # Chores.
+
+    async def _sweep(self, thread: JobThread) -> None:
+        due_at = {chore.name: 0.0 for chore in self._chores}
+        while True:
+            await self._leads.wait()
+            for chore in self._chores:
+                if self.is_leader and due_at[chore.name] <= time.monotonic():
+                    due_at[chore.name] = time.monotonic() + chore.every_s
+                    await thread.run(partial(_apart, chore.run))
+            await asyncio.sleep(self._tick_s)
 
     # Model discovery.
 

@@ -6,7 +6,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from dashboard import queries
+from dashboard import numbers, queries
 from dashboard.access import common, is_part, page
 from dashboard.answers import changed
 from dashboard.providers import provider_rows
@@ -39,6 +39,7 @@ def providers(request: HttpRequest) -> HttpResponse:
         "rows": [row for row in rows if text in row.name.lower() or text in row.kind.lower()],
         "total": len(rows),
         "credentials": queries.credentials(),
+        "by_provider": numbers.by_provider(queries.traffic()),
         "seen": survey.table.revision,
         "now": survey.now,
         "filters": {"q": text},

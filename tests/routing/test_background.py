@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db import OperationalError
 
 from routing import background, leases, probes, services, snapshot
-from routing.background import LEASE, Background
+from routing.background import LEASE, Background, Chore
 from routing.health_exchange import HealthExchange
 from routing.job_thread import JobThread
 from routing.live_health import LiveHealth
@@ -81,6 +81,29 @@ def test_one_of_two_workers_asks_and_the_other_follows_when_it_stops(lists):
     assert asyncio.run(scenario()) == (True, False)
     assert list(ProviderModel.objects.values_list("model", flat=True)) == ["a"]
     assert Lease.objects.count() == 0
+
+
+def test_chores_are_done_by_the_leader_alone_in_their_rhythm_and_survive_a_fault(caplog):
+    done = []
+
+    def often():
+        done.append("often")
+        raise OperationalError("away")
+
+    chores = [Chore("often", 0.05, often), Chore("once", 600, lambda: done.append("once"))]
+    one, other = worker(chores=chores), worker(chores=[Chore("never", 0, lambda: done.append("never"))])
+
+    async def scenario():
+        await one.start()
+        await until(lambda: one.is_leader)
+        await other.start()
+        await until(lambda: done.count("often") == 3)
+        await other.stop()
+        await one.stop()
+
+    asyncio.run(scenario())
+    assert (done.count("once"), done.count("never")) == (1, 0)
+    assert caplog.text.count("Background work failed.") == done.count("often")
 
 
 def test_a_dead_worker_loses_its_lease_at_its_end():
