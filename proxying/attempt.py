@@ -21,7 +21,7 @@ from proxying.errors import (
     render_event,
     scrub_error,
 )
-from proxying.http import Answer
+from proxying.http import Answer, Headers
 from proxying.outcome import Attempt, Exchange, attempt_error
 from routing import policies
 from routing.live_health import LiveHealth
@@ -36,7 +36,7 @@ MAX_ERROR_BYTES: Final = 256 * 1024
 # What a provider may send before its first content: roles, comments, pings.
 MAX_PRELUDE_BYTES: Final = 1024 * 1024
 DRAIN_WITHIN_S: Final = 0.5
-_STREAM_HEADERS: Final = (
+STREAM_HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
@@ -131,7 +131,9 @@ class Call:
 
     async def whole(self, request: UpstreamRequest, body: ClientBody, deadline: float) -> Answer:
         """The whole answer, checked before a byte of it goes on."""
-        response = await self._send(request, deadline)
+        return await self._whole(await self._send(request, deadline), body)
+
+    async def _whole(self, response: Response, body: ClientBody) -> Answer:
         raw = await response.read(MAX_ANSWER_BYTES)
         self._waited()
         parsed = self.adapter.parse_response(response.status, response.headers, raw, body)
@@ -147,14 +149,19 @@ class Call:
         """An answer whose first content is in hand; the rest follows piece by piece."""
         response = await self._send(request, deadline)
         translator = self.adapter.stream(body, target)
+        return await self._begun(response, translator, body.dialect, list(STREAM_HEADERS))
+
+    async def _begun(
+        self, response: Response, translator: StreamTranslator, dialect: str, headers: Headers
+    ) -> Answer:
         chunks = self.chunks = response.chunks()
         head = await _until_content(translator, chunks)
         self._waited()
         self._succeeded(translator.usage)
-        relay = self._relay(head, translator, chunks, body.dialect)
+        relay = self._relay(head, translator, chunks, dialect)
         # Started here, so that closing it runs its finally even when the first piece is never asked for.
         await anext(relay)
-        return Answer(200, list(_STREAM_HEADERS), stream=relay)
+        return Answer(200, headers, stream=relay)
 
     def ended(self, error: BaseException) -> None:
         """The call failed or was given up before it had content: let go of everything, say how it went."""
@@ -232,7 +239,7 @@ class Call:
                 fault = GatewayError("The gateway failed to relay the answer.")
                 self.attempt.error = "internal_error"
                 exchange.failed(fault, "cut")
-                yield render_event(fault, dialect, exchange.request_id)
+                yield self._told(fault, dialect)
         finally:
             self.attempt.latency_ms = (time.perf_counter() - self.attempt.started) * 1000
             if is_clean:
@@ -249,6 +256,10 @@ class Call:
         self.attempt.error = attempt_error(error)
         self._report(error, after_content=True)
         self.exchange.failed(error, "cut")
+        return self._told(error, dialect)
+
+    def _told(self, error: GatewayError, dialect: str) -> bytes:
+        """How a stream that has begun tells its client of an error."""
         return render_event(error, dialect, self.exchange.request_id)
 
     def _report(self, error: UpstreamError, *, after_content: bool = False) -> None:

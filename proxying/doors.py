@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -12,7 +13,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from proxying.errors import RequestTooLargeError
 from proxying.fastlane import View, answer
-from proxying.http import Answer
+from proxying.http import Answer, AnswerCutError
 
 _PIECE_BYTES = 65_536
 
@@ -71,7 +72,17 @@ def _response(given: Answer) -> HttpResponseBase:
     if given.stream is None:
         response = HttpResponse(given.body, status=given.status)
     else:
-        response = StreamingHttpResponse(given.stream, status=given.status)
+        response = StreamingHttpResponse(_unfinished_when_cut(given.stream), status=given.status)
     for name, value in given.headers:
         response.headers[name.decode("latin-1")] = value.decode("latin-1")
     return response
+
+
+async def _unfinished_when_cut(stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """Let Django drop an answer that must not end as if it were whole: as when its client has left."""
+    async with aclosing(stream):
+        try:
+            async for piece in stream:
+                yield piece
+        except AnswerCutError:
+            raise asyncio.CancelledError from None

@@ -21,7 +21,7 @@ from proxying.errors import (
     RequestTooLargeError,
     render,
 )
-from proxying.http import Answer, GatewayRequest
+from proxying.http import Answer, AnswerCutError, GatewayRequest
 from proxying.outcome import request_id
 
 Scope = dict[str, Any]
@@ -185,6 +185,8 @@ async def _send(request: LaneRequest, given: Answer, send: Send) -> None:
         async for piece in stream:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
+    except AnswerCutError:
+        return  # without the last event: the server closes the connection, and the client sees the cut
     finally:
         if stream is not None:
             await stream.aclose()

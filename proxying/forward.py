@@ -10,6 +10,7 @@ import asyncio
 
 from proxying.adapters import ADAPTERS
 from proxying.adapters.base import ClientBody, Target, UpstreamRequest
+from proxying.adapters.openai_media import MEDIA_PATHS
 from proxying.attempt import Call, Upstreams, failure_of
 from proxying.errors import (
     GatewayError,
@@ -21,6 +22,7 @@ from proxying.errors import (
     UpstreamTimeoutError,
 )
 from proxying.http import Answer
+from proxying.media import MediaCall
 from proxying.outcome import Exchange
 from routing import policies
 from routing.kinds import KINDS
@@ -112,7 +114,8 @@ class _Loop:
             health.release_trial(candidate.provider, candidate.model)
             self.busy = True
             return None
-        call = Call(self.exchange, candidate, provider, adapter, self.up)
+        make = MediaCall if self.body.endpoint in MEDIA_PATHS else Call
+        call = make(self.exchange, candidate, provider, adapter, self.up)
         try:
             return await self._answer(call, request, target)
         except BaseException as error:

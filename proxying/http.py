@@ -12,6 +12,10 @@ from typing import Protocol
 Headers = list[tuple[bytes, bytes]]
 
 
+class AnswerCutError(Exception):
+    """A stream's content broke off and cannot say so: the door is to cut the client's connection."""
+
+
 class GatewayRequest(Protocol):
     """One client request.
 
@@ -51,7 +55,8 @@ class GatewayRequest(Protocol):
 class Answer:
     """What a view answers: ``body`` whole, or ``stream`` piece by piece (then ``body`` is empty).
 
-    ``stream`` is closed (``aclose``) by the door on every path, the client's leaving included.
+    ``stream`` is closed (``aclose``) by the door on every path, the client's leaving included. When it raises
+    ``AnswerCutError``, the answer must not end as if it were whole.
     """
 
     status: int = 200

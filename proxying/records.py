@@ -19,6 +19,7 @@ from typing import Any, Final
 import structlog
 from django.db import DatabaseError, InterfaceError, connections
 
+from proxying.adapters.openai_media import MEDIA_PATHS
 from proxying.models import RequestRecord
 from proxying.outcome import Exchange, attempt_values
 from proxying.pricing import cost_microusd
@@ -258,7 +259,8 @@ def _decision_values(exchange: Exchange) -> dict[str, Any]:
 def _usage_values(exchange: Exchange) -> dict[str, Any]:
     usage = exchange.usage
     cost = None
-    if exchange.served is not None:
+    # Tokens of sound and pictures have prices of their own, which the list does not tell apart.
+    if exchange.served is not None and exchange.endpoint not in MEDIA_PATHS:
         kind = exchange.attempts[-1].kind
         cost = cost_microusd(
             kind,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -17,10 +17,12 @@ _DIALECTS: Final = {
     Endpoint.COUNT_TOKENS: "anthropic",
     Endpoint.RESPONSES: "responses",
 }
+# The models that the format itself names for requests without one.
+_DEFAULT_MODELS: Final = {Endpoint.MODERATIONS: "omni-moderation-latest"}
 
 
 def parse_body(raw: bytes, endpoint: Endpoint) -> ClientBody:
-    """Read a client's body. ``data["model"]`` is trimmed; ``raw`` stays as sent.
+    """Read a client's body. ``data["model"]`` is trimmed; ``raw`` stays as sent, but for a default model.
 
     Raises:
         InvalidJSONError: it is empty, malformed (with the place), or not an object.
@@ -37,10 +39,20 @@ def parse_body(raw: bytes, endpoint: Endpoint) -> ClientBody:
         ) from error
     if not isinstance(data, dict):
         raise InvalidJSONError("The body is valid JSON but not an object.")
+    if "model" not in data and endpoint in _DEFAULT_MODELS:
+        raw = _with_model(raw, data, _DEFAULT_MODELS[endpoint])
     data["model"] = _model_of(data.get("model"))
     if not splice.is_plain(raw):
         splice.refuse_duplicates(list(splice.scan_members(raw, raw.index(b"{"))))
     return ClientBody(raw=raw, data=data, endpoint=endpoint, dialect=_DIALECTS.get(endpoint, "openai"))
+
+
+def _with_model(raw: bytes, data: dict[str, Any], model: str) -> bytes:
+    """Put a model into a body that names none."""
+    rest = raw.index(b"{") + 1
+    comma = b"," if data else b""
+    data["model"] = model
+    return b'%b"model":%b%b%b' % (raw[:rest], orjson.dumps(model), comma, raw[rest:])
 
 
 def _model_of(value: object) -> str:

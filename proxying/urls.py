@@ -13,19 +13,27 @@ from django.urls import path
 
 from proxying.doors import django_view
 from proxying.fastlane import Routes
+from proxying.views.audio import speech
 from proxying.views.chat import chat_completions
 from proxying.views.completions import completions
 from proxying.views.embeddings import embeddings
 from proxying.views.health import health, ready
+from proxying.views.images import generations
 from proxying.views.messages import count_tokens, messages
 from proxying.views.metrics import metrics
 from proxying.views.models import model, models
+from proxying.views.moderations import moderations
+from proxying.views.rerank import rerank
 
 FAST_ROUTES: Final[Routes] = MappingProxyType(
     {
         "/v1/chat/completions": {"POST": chat_completions},
         "/v1/completions": {"POST": completions},
         "/v1/embeddings": {"POST": embeddings},
+        "/v1/moderations": {"POST": moderations},
+        "/v1/rerank": {"POST": rerank},
+        "/v1/audio/speech": {"POST": speech},
+        "/v1/images/generations": {"POST": generations},
         "/v1/messages": {"POST": messages},
         "/v1/messages/count_tokens": {"POST": count_tokens},
         "/v1/models": {"GET": models},

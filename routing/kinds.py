@@ -15,6 +15,14 @@ CHAT_AND_COMPLETIONS: Final = CHAT_ONLY | {Endpoint.COMPLETIONS}
 CHAT_AND_EMBEDDINGS: Final = CHAT_ONLY | {Endpoint.EMBEDDINGS}
 OPENAI_ENDPOINTS: Final = CHAT_AND_COMPLETIONS | {Endpoint.EMBEDDINGS}
 ANTHROPIC_ENDPOINTS: Final = CHAT_ONLY | {Endpoint.COUNT_TOKENS}
+LISTENING: Final = frozenset({Endpoint.TRANSCRIPTIONS, Endpoint.TRANSLATIONS})
+AUDIO: Final = LISTENING | {Endpoint.SPEECH}
+IMAGES_ONLY: Final = frozenset({Endpoint.IMAGES})
+IMAGES_AND_EDITS: Final = IMAGES_ONLY | {Endpoint.IMAGE_EDITS}
+ALL_IMAGES: Final = IMAGES_AND_EDITS | {Endpoint.IMAGE_VARIATIONS}
+MODERATIONS: Final = frozenset({Endpoint.MODERATIONS})
+RERANK: Final = frozenset({Endpoint.RERANK})
+EVERYTHING_OF_OPENAI: Final = OPENAI_ENDPOINTS | AUDIO | ALL_IMAGES | MODERATIONS
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ _ROWS: Final = (
         "openai",
         "OpenAI",
         default_base_url="https://api.openai.com/v1",
+        endpoints=EVERYTHING_OF_OPENAI,
         quirks=frozenset({"openai_parameters"}),
     ),
     Kind(
@@ -79,12 +88,13 @@ _ROWS: Final = (
     Kind(
         "azure_openai",
         "Azure OpenAI",
+        endpoints=OPENAI_ENDPOINTS | AUDIO | IMAGES_AND_EDITS,
         auth_header="api-key",
         auth_scheme="",
         quirks=frozenset({"openai_parameters"}),
     ),
-    Kind("groq", "Groq", default_base_url="https://api.groq.com/openai/v1", endpoints=CHAT_ONLY),
-    Kind("xai", "xAI", default_base_url="https://api.x.ai/v1", endpoints=CHAT_ONLY),
+    Kind("groq", "Groq", default_base_url="https://api.groq.com/openai/v1", endpoints=CHAT_ONLY | AUDIO),
+    Kind("xai", "xAI", default_base_url="https://api.x.ai/v1", endpoints=CHAT_ONLY | IMAGES_ONLY),
     Kind(
         "deepseek",
         "DeepSeek",
@@ -96,6 +106,7 @@ _ROWS: Final = (
         "openrouter",
         "OpenRouter",
         default_base_url="https://openrouter.ai/api/v1",
+        endpoints=OPENAI_ENDPOINTS | RERANK,
         lists_to_anyone=True,
         quirks=frozenset({"top_k"}),
     ),
@@ -103,10 +114,15 @@ _ROWS: Final = (
         "mistral",
         "Mistral",
         default_base_url="https://api.mistral.ai/v1",
-        endpoints=CHAT_AND_EMBEDDINGS,
+        endpoints=CHAT_AND_EMBEDDINGS | MODERATIONS | {Endpoint.TRANSCRIPTIONS},
         quirks=frozenset({"no_stream_options", "no_effort"}),
     ),
-    Kind("together", "Together", default_base_url="https://api.together.xyz/v1"),
+    Kind(
+        "together",
+        "Together",
+        default_base_url="https://api.together.xyz/v1",
+        endpoints=OPENAI_ENDPOINTS | AUDIO | IMAGES_ONLY | RERANK,
+    ),
     Kind("fireworks", "Fireworks", default_base_url="https://api.fireworks.ai/inference/v1"),
     Kind(
         "cerebras",
@@ -133,7 +149,7 @@ _ROWS: Final = (
         "gemini",
         "Gemini (OpenAI endpoint)",
         default_base_url="https://generativelanguage.googleapis.com/v1beta/openai",
-        endpoints=CHAT_AND_EMBEDDINGS,
+        endpoints=CHAT_AND_EMBEDDINGS | IMAGES_ONLY,
         quirks=frozenset({"models_prefix"}),
     ),
     Kind(
@@ -146,15 +162,28 @@ _ROWS: Final = (
         auth_scheme="",
         quirks=frozenset({"top_k"}),
     ),
+    Kind(
+        "jina",
+        "Jina",
+        default_base_url="https://api.jina.ai/v1",
+        endpoints=RERANK | {Endpoint.EMBEDDINGS},
+        lists_models=False,
+    ),
     Kind("ollama", "Ollama", default_base_url="http://127.0.0.1:11434/v1", needs_key=False),
     Kind(
         "vllm",
         "vLLM",
         default_base_url="http://127.0.0.1:8000/v1",
+        endpoints=OPENAI_ENDPOINTS | LISTENING | RERANK,
         needs_key=False,
         quirks=frozenset({"top_k"}),
     ),
-    Kind("openai_compatible", "OpenAI-compatible", needs_key=False),
+    Kind(
+        "openai_compatible",
+        "OpenAI-compatible",
+        endpoints=EVERYTHING_OF_OPENAI | RERANK,
+        needs_key=False,
+    ),
 )
 
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType({row.name: row for row in _ROWS})

@@ -32,8 +32,11 @@ class Endpoint(StrEnum):
     MESSAGES = "messages"
     COUNT_TOKENS = "count_tokens"
     TRANSCRIPTIONS = "audio_transcriptions"
+    TRANSLATIONS = "audio_translations"
     SPEECH = "audio_speech"
     IMAGES = "images"
+    IMAGE_EDITS = "image_edits"
+    IMAGE_VARIATIONS = "image_variations"
     MODERATIONS = "moderations"
     RERANK = "rerank"
 

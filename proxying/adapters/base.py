@@ -29,8 +29,8 @@ class ClientBody:
 
     @property
     def wants_stream(self) -> bool:
-        """Whether the client asked for a stream."""
-        return self.data.get("stream") is True
+        """Whether the client asked for a stream; sound always is one."""
+        return self.data.get("stream") is True or self.endpoint is Endpoint.SPEECH
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from typing import Any, Final
 from proxying import splice
 from proxying.adapters.base import ClientBody, ParsedAnswer, Target, UpstreamRequest, Usage
 from proxying.adapters.json_text import object_of
-from proxying.adapters.openai_errors import error_object, read_error, read_error_in_answer
+from proxying.adapters.openai_errors import read_error
+from proxying.adapters.openai_media import MEDIA_PATHS, parse_media, refuse_error
 from proxying.adapters.openai_stream import OpenAIStream
-from proxying.adapters.openai_usage import read_usage
-from proxying.errors import ErrorFacts, InvalidRequestError, UpstreamProtocolError, UpstreamStatusError
+from proxying.adapters.openai_usage import read_rerank_usage, read_usage
+from proxying.errors import ErrorFacts, InvalidRequestError, UpstreamProtocolError
 from routing.types import Endpoint, Provider
 from routing.upstreams import account_headers, kind_of, url
 
@@ -26,8 +27,8 @@ _PATHS: Final = {
     Endpoint.COMPLETIONS: "/completions",
     Endpoint.EMBEDDINGS: "/embeddings",
     Endpoint.MODERATIONS: "/moderations",
-    Endpoint.IMAGES: "/images/generations",
     Endpoint.RERANK: "/rerank",
+    **MEDIA_PATHS,
 }
 # The list that a whole answer of the endpoint must have.
 _ANSWER_LISTS: Final = {
@@ -36,6 +37,8 @@ _ANSWER_LISTS: Final = {
     Endpoint.EMBEDDINGS: "data",
     Endpoint.MODERATIONS: "results",
     Endpoint.IMAGES: "data",
+    Endpoint.IMAGE_EDITS: "data",
+    Endpoint.IMAGE_VARIATIONS: "data",
     Endpoint.RERANK: "results",
 }
 _STREAMING: Final = frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS})
@@ -66,14 +69,18 @@ class OpenAIAdapter:
         self, status: int, headers: Mapping[str, str], body: bytes, request: ClientBody
     ) -> ParsedAnswer:
         """Check a whole 2xx answer and relay it byte for byte."""
+        if request.endpoint in MEDIA_PATHS:
+            answer = parse_media(headers, body, request)
+            if answer is not None:
+                return answer
         data = object_of(body)
-        error = error_object(data) if data.get("error") or data.get("object") == "error" else None
-        if error is not None:
-            raise UpstreamStatusError(read_error_in_answer(error))
+        refuse_error(data)
         _check_shape(data, request.endpoint)
         usage = Usage()
         if isinstance(data.get("usage"), dict):
             read_usage(data["usage"], usage)
+        if request.endpoint is Endpoint.RERANK:
+            read_rerank_usage(data, usage)
         return ParsedAnswer(body=body, usage=usage)
 
     def stream(self, request: ClientBody, target: Target) -> OpenAIStream:
@@ -87,7 +94,7 @@ class OpenAIAdapter:
     def _headers(self, body: ClientBody, provider: Provider, client: Mapping[str, str]) -> dict[str, str]:
         headers = {
             "content-type": "application/json",
-            "accept": "text/event-stream" if body.wants_stream else "application/json",
+            "accept": _accept(body),
             "accept-encoding": "identity",
             "user-agent": "sluice",
         }
@@ -97,6 +104,12 @@ class OpenAIAdapter:
             headers["x-client-request-id"] = request_id
         headers.update(account_headers(provider))
         return headers
+
+
+def _accept(body: ClientBody) -> str:
+    if body.endpoint in MEDIA_PATHS:
+        return "*/*"  # the body says what is wanted: sound, subtitles, events
+    return "text/event-stream" if body.wants_stream else "application/json"
 
 
 def _asks_usage_itself(body: ClientBody, provider: Provider) -> bool:

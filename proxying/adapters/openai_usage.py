@@ -31,6 +31,16 @@ def read_usage(raw: dict[str, Any], usage: Usage) -> None:
         usage.reasoning_tokens = reasoning
 
 
+def read_rerank_usage(data: dict[str, Any], usage: Usage) -> None:
+    """Read what a rerank answer counts: the total alone is the prompt's, and Cohere counts in ``meta``."""
+    if usage.prompt_tokens is None and isinstance(data.get("usage"), dict):
+        usage.prompt_tokens = _count(data["usage"], "total_tokens")
+    meta = data.get("meta")
+    for name in ("tokens", "billed_units"):
+        if usage.prompt_tokens is None and isinstance(meta, dict) and isinstance(meta.get(name), dict):
+            usage.prompt_tokens = _count(meta[name], "input_tokens")
+
+
 def _count(raw: dict[str, Any], *names: str) -> int | None:
     for name in names:
         value = raw.get(name)

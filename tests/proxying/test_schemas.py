@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from proxying.errors import GatewayError, InvalidJSONError, InvalidRequestError, NoCandidateError
@@ -72,3 +74,21 @@ def test_parse_body_knows_no_name_longer_than_any_can_be():
         parse_body(b'{"model":"' + b"m" * 402 + b'"}', Endpoint.CHAT)
     assert (caught.value.status, caught.value.code, caught.value.param) == (404, "model_not_found", "model")
     assert caught.value.message == f"The model '{'m' * 100}…' does not exist."
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b'{"input":"x"}', b'{"model":"omni-moderation-latest","input":"x"}'),
+        (b" {}", b' {"model":"omni-moderation-latest"}'),
+        (b'{"model":"a","input":"x"}', b'{"model":"a","input":"x"}'),
+    ],
+)
+def test_parse_body_knows_the_default_of_moderations(raw, expected):
+    body = parse_body(raw, Endpoint.MODERATIONS)
+    assert (body.raw, json.loads(body.raw)["model"]) == (expected, body.data["model"])
+
+
+def test_parse_body_takes_no_null_for_the_default():
+    with pytest.raises(InvalidRequestError):
+        parse_body(b'{"model":null,"input":"x"}', Endpoint.MODERATIONS)
