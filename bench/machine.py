@@ -29,7 +29,7 @@ def describe() -> dict[str, Any]:
         "memory_mb": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in ("django", "gunicorn", "aiohttp", "uvloop", "redis")},
+        "packages": {name: version(name) for name in ("django", "gunicorn", "httptools", "uvloop", "redis")},
         "commit": git("rev-parse", "--short", "HEAD"),
         "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
     }

@@ -47,7 +47,11 @@ class Response(Protocol):
     """An upstream's answer; see ``proxying.client``."""
 
     status: int
-    headers: Mapping[str, str]
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Lower-case names; of repeated ones the last."""
+        ...
 
     async def read(self, limit: int) -> bytes:
         """The whole body; raises an ``UpstreamError`` when it is cut, late or larger than ``limit``."""

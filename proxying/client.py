@@ -1,36 +1,29 @@
-"""The data plane's HTTP client: the one importer of aiohttp. It follows no redirect.
+"""The data plane's HTTP client: connections kept per provider, timeouts by name, faults as gateway errors.
 
-It repeats a request in one case only: see ``UpstreamClient.send``.
+It follows no redirect. It repeats a request in one case only: see ``UpstreamClient.send``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import select
 import socket
+import ssl
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from contextvars import ContextVar
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final
-from weakref import WeakKeyDictionary
-
-import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from yarl import URL
+from functools import cached_property
+from typing import Final
 
 from proxying.adapters.base import UpstreamRequest
 from proxying.errors import UpstreamConnectError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
-from routing.egress import check_address
+from proxying.upstream_address import Origin, UnsendableError, address_of, request_head
+from proxying.upstream_connect import Connector
+from proxying.upstream_connection import Answer, Connection, ConnectionEndedError, MalformedAnswerError
 from routing.types import Timeouts
 
-_MAX_HEADER_BYTES: Final = 32_768
 # Below the 60 s or more after which vendors and balancers close idle connections.
 _KEEPALIVE_S: Final = 30.0
-_DNS_TTL_S: Final = 10
-_DEFAULT_HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "sluice"}
-_FAULTS: Final = (aiohttp.ClientError, OSError, ValueError)
+_SWEEP_S: Final = 5.0
+# Turns of the loop that closed transports take to be gone.
+_CLOSING_TURNS: Final = 3
 # A provider that closed an idle connection while a request was on its way says so within a round trip. What
 # ends later may have been worked on, and is not sent again here.
 _LOST_WITHIN_S: Final = 0.5
@@ -38,19 +31,26 @@ _LOST_WITHIN_S: Final = 0.5
 # provider may have read the request: that is a failed attempt like any other (T35).
 _IDLE_FROM_S: Final = 1.0
 
+FAULTS: Final = (ConnectionEndedError, MalformedAnswerError, UnsendableError, OSError)
+
 
 class UpstreamResponse:
-    """An answer whose headers have come. ``headers`` has lower-case names; of repeated ones the last."""
+    """An answer whose headers have come."""
 
-    def __init__(
-        self, response: aiohttp.ClientResponse, timeouts: Timeouts, first_by: float, deadline_at: float
-    ):
-        self.status = response.status
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
-        self._response = response
+    def __init__(self, answer: Answer, timeouts: Timeouts, first_by: float, deadline_at: float):
+        self.status = answer.status
+        self._answer = answer
         self._idle_s = timeouts.idle_s
         self._first_by = first_by
         self._deadline_at = deadline_at
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
+        """Lower-case names; of repeated ones the last."""
+        return {
+            name.decode("latin-1"): value.decode("latin-1").strip()
+            for name, value in self._answer.headers.items()
+        }
 
     async def read(self, limit: int) -> bytes:
         """Read the whole body before the request's deadline.
@@ -61,17 +61,18 @@ class UpstreamResponse:
         """
         pieces: list[bytes] = []
         size = 0
+        wait_until, name = self._first_by, "first-byte"
+        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout_at(self._deadline_at), aclosing(self.chunks()) as chunks:
-                async for piece in chunks:
-                    size += len(piece)
-                    if size > limit:
-                        raise UpstreamProtocolError(f"The provider's answer has more than {limit} bytes.")
-                    pieces.append(piece)
-        except TimeoutError:
-            raise UpstreamTimeoutError(
-                "The provider did not complete its answer before the deadline."
-            ) from None
+            while not self._answer.is_over:
+                piece = await self._next(min(wait_until, self._deadline_at), name)
+                size += len(piece)
+                if size > limit:
+                    raise UpstreamProtocolError(f"The provider's answer has more than {limit} bytes.")
+                pieces.append(piece)
+                wait_until, name = loop.time() + self._idle_s, "idle"
+        finally:
+            self._answer.abort()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
@@ -80,38 +81,34 @@ class UpstreamResponse:
         What came before a break is yielded first, then the error raised (``UpstreamTimeoutError``,
         ``UpstreamProtocolError``). The first piece may take until the first-byte timeout.
         """
-        content = self._response.content
         loop = asyncio.get_running_loop()
-        wait_until, timeout_name = self._first_by, "first-byte"
+        wait_until, name = self._first_by, "first-byte"
         try:
-            while True:
-                try:
-                    async with asyncio.timeout_at(wait_until):
-                        piece = await content.readany()
-                except TimeoutError:
-                    text = f"The provider sent nothing before its {timeout_name} timeout."
-                    raise UpstreamTimeoutError(text) from None
-                except _FAULTS as error:
-                    if left := _leftover(content):
-                        yield left
-                    raise UpstreamProtocolError(
-                        "The provider's answer broke off or cannot be decoded."
-                    ) from error
-                if not piece:
-                    return
+            while piece := await self._next(wait_until, name):
                 yield piece
-                wait_until, timeout_name = loop.time() + self._idle_s, "idle"
+                wait_until, name = loop.time() + self._idle_s, "idle"
         finally:
-            if not content.at_eof() or content.exception() is not None:
-                self._response.close()
+            self._answer.abort()
+
+    async def _next(self, until: float, name: str) -> bytes:
+        try:
+            return await self._answer.next_piece(until)
+        except TimeoutError:
+            if until >= self._deadline_at:
+                text = "The provider did not complete its answer before the deadline."
+            else:
+                text = f"The provider sent nothing before its {name} timeout."
+            raise UpstreamTimeoutError(text) from None
+        except (ConnectionEndedError, MalformedAnswerError) as error:
+            raise UpstreamProtocolError("The provider's answer broke off or cannot be decoded.") from error
 
     async def close(self) -> None:
-        """Give the connection back if the body was read to its end, else close it. May be called twice."""
+        """Close the connection if the body has not come to its end. May be called twice."""
         self.abort()
 
     def abort(self) -> None:
         """Close the connection now, unless the whole answer has come."""
-        self._response.close()
+        self._answer.abort()
 
 
 class UpstreamClient:
@@ -119,27 +116,26 @@ class UpstreamClient:
 
     def __init__(self, *, deny_private: bool = False) -> None:
         self._deny_private = deny_private
-        self._session: aiohttp.ClientSession | None = None
+        self._connector: Connector | None = None
+        self._connections: set[Connection] = set()
+        # At rest, those that rested least last. A dictionary: any of them can be taken out at once.
+        self._resting: dict[Origin, dict[Connection, None]] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
 
     async def open(self) -> None:
-        """Make the pool of connections; to be called inside the event loop."""
-        self._session = aiohttp.ClientSession(
-            connector=_Connector(
-                limit=0, keepalive_timeout=_KEEPALIVE_S, ttl_dns_cache=_DNS_TTL_S, socket_factory=self._socket
-            ),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=_DEFAULT_HEADERS,
-            trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None),
-            max_line_size=_MAX_HEADER_BYTES,
-            max_field_size=_MAX_HEADER_BYTES,
-        )
+        """Make ready in the running event loop."""
+        self._connector = Connector(deny_private=self._deny_private)
 
     async def close(self) -> None:
         """Close every connection. May be called twice."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        self._connector = None
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        for connection in list(self._connections):
+            connection.abort()
+        for _ in range(_CLOSING_TURNS):
+            await asyncio.sleep(0)
 
     async def send(
         self, request: UpstreamRequest, *, timeouts: Timeouts, deadline_at: float
@@ -156,153 +152,113 @@ class UpstreamClient:
             UpstreamProtocolError: what came is no HTTP answer.
         """
         loop = asyncio.get_running_loop()
-        began_at = loop.time()
-        first_by = began_at + timeouts.first_byte_s
-        use = _Use()
-        _use.set(use)
+        first_by = loop.time() + timeouts.first_byte_s
+        until = min(first_by, deadline_at)
         try:
-            async with asyncio.timeout_at(min(first_by, deadline_at)):
-                try:
-                    response = await self._request(request, timeouts)
-                except _LOST as error:
-                    late = loop.time() > use.taken_at + _LOST_WITHIN_S
-                    if use.rested_s < _IDLE_FROM_S or late or _has_begun(error):
-                        raise
-                    use.only_new = True
-                    response = await self._request(request, timeouts)
-        except aiohttp.ServerTimeoutError as error:
-            raise translated(error) from error
+            answer = await self._exchange(request, timeouts.connect_s, until)
         except TimeoutError:
             name = "first-byte timeout" if first_by <= deadline_at else "deadline of the request"
             raise UpstreamTimeoutError(f"The provider did not answer before the {name}.") from None
-        except _FAULTS as error:
+        except FAULTS as error:
             raise translated(error) from error
-        return UpstreamResponse(response, timeouts, min(first_by, deadline_at), deadline_at)
+        return UpstreamResponse(answer, timeouts, until, deadline_at)
 
-    async def _request(self, request: UpstreamRequest, timeouts: Timeouts) -> aiohttp.ClientResponse:
-        if self._session is None:
+    async def _exchange(self, request: UpstreamRequest, connect_s: float, until: float) -> Answer:
+        address = address_of(request.url)
+        head = request_head(request, address)
+        connection = self._take(address.origin)
+        if connection is not None:
+            taken_at = connection.loop.time()
+            rested_s = taken_at - (connection.rests_from or taken_at)
+            try:
+                return await _answer(connection, head, request.body, until)
+            except ConnectionEndedError as error:
+                late = connection.loop.time() > taken_at + _LOST_WITHIN_S
+                if rested_s < _IDLE_FROM_S or late or error.begun:
+                    raise
+        connection = await self._connect(address.origin, connect_s, until)
+        return await _answer(connection, head, request.body, until)
+
+    def _take(self, origin: Origin) -> Connection | None:
+        """A connection at rest that the provider has not closed, as far as can be seen here."""
+        resting = self._resting.get(origin)
+        while resting:
+            connection, _ = resting.popitem()
+            if connection.is_usable():
+                return connection
+            connection.abort()
+        return None
+
+    async def _connect(self, origin: Origin, connect_s: float, until: float) -> Connection:
+        if self._connector is None:
             raise RuntimeError("The upstream client is not open.")
-        return await self._session.request(
-            request.method,
-            _url(request.url),
-            headers=request.headers,
-            data=request.body or None,
-            allow_redirects=False,
-            timeout=_limits(timeouts.connect_s),
-        )
+        loop = asyncio.get_running_loop()
+        connect_by = loop.time() + connect_s
+        try:
+            async with asyncio.timeout_at(min(connect_by, until)):
+                made = await self._connector.connect(
+                    origin, lambda: Connection(loop, origin, self._rests, self._lost)
+                )
+        except TimeoutError as error:
+            if until < connect_by and error.errno is None:
+                raise
+            raise UpstreamTimeoutError(
+                "The provider did not accept a connection before the connect timeout."
+            ) from error
+        except OSError as error:
+            raise translated(error, connecting=True) from error
+        self._connections.add(made)
+        return made
 
-    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
-        family, kind, protocol, _, where = address
-        check_address(str(where[0]), deny_private=self._deny_private)
-        return socket.socket(family, kind, protocol)
+    def _rests(self, connection: Connection) -> None:
+        self._resting.setdefault(connection.origin, {})[connection] = None
+        if self._sweeper is None:
+            self._sweeper = connection.loop.call_later(_SWEEP_S, self._sweep)
+
+    def _lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        resting = self._resting.get(connection.origin)
+        if resting is not None:
+            resting.pop(connection, None)
+            if not resting:
+                del self._resting[connection.origin]
+
+    def _sweep(self) -> None:
+        """Close what has rested for long."""
+        loop = asyncio.get_running_loop()
+        since = loop.time() - _KEEPALIVE_S
+        for connection in self._connections:
+            if connection.rests_from is not None and connection.rests_from < since:
+                connection.abort()
+        self._sweeper = loop.call_later(_SWEEP_S, self._sweep) if self._connections else None
 
 
-def translated(error: Exception) -> UpstreamError:
-    """The gateway's error for one of aiohttp's or the system's, before the headers of an answer."""
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return UpstreamTimeoutError("The provider did not accept a connection before the connect timeout.")
+async def _answer(connection: Connection, head: bytes, body: bytes, until: float) -> Answer:
+    answer = connection.send(head, body)
+    try:
+        await answer.head(until)
+    except BaseException:  # the client's leaving above all: the provider need not go on
+        answer.abort()
+        raise
+    return answer
+
+
+def translated(error: Exception, *, connecting: bool = False) -> UpstreamError:
+    """The gateway's error for one of this client's or the system's, before the headers of an answer."""
     if isinstance(error, TimeoutError):
         return UpstreamTimeoutError("The provider did not answer in time.")
     for kinds, problem in _CONNECT_PROBLEMS:
         if isinstance(error, kinds):
             return UpstreamConnectError(f"The provider cannot be reached: {problem}.")
+    if isinstance(error, OSError):
+        problem = "no connection" if connecting else "the connection ended before an answer"
+        return UpstreamConnectError(f"The provider cannot be reached: {problem}.")
     return UpstreamProtocolError("The provider's answer is not valid HTTP.")
 
 
 _CONNECT_PROBLEMS: Final[tuple[tuple[tuple[type[Exception], ...], str], ...]] = (
-    ((aiohttp.ClientConnectorDNSError,), "its host name is not known"),
-    (
-        (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError, aiohttp.ServerFingerprintMismatch),
-        "TLS failed",
-    ),
-    ((aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, ValueError), "its address is not a valid URL"),
-    ((aiohttp.ClientConnectorError,), "no connection"),
-    ((aiohttp.UploadAbortedError,), "the request was not taken whole"),
-    ((aiohttp.ClientConnectionError, OSError), "the connection ended before an answer"),
+    ((socket.gaierror, UnicodeError), "its host name is not known"),
+    ((ssl.SSLError, ssl.CertificateError), "TLS failed"),
+    ((UnsendableError,), "its address or a header is not one that can be sent"),
+    ((ConnectionEndedError,), "the connection ended before an answer"),
 )
-
-
-@dataclass(slots=True)
-class _Use:
-    """How one call uses connections: what it wants, and what it got."""
-
-    only_new: bool = False
-    rested_s: float = -1.0
-    taken_at: float = 0.0
-
-
-_use: ContextVar[_Use] = ContextVar("use of connections")
-_LOST: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
-
-
-def _has_begun(error: Exception) -> bool:
-    """Whether a part of the answer's head had come."""
-    return isinstance(error, aiohttp.ServerDisconnectedError) and not isinstance(error.message, str)
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Hands out no kept connection that the provider has already closed.
-
-    A request written to one would be lost. An idle connection has nothing to read unless it was closed.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._rests_from: WeakKeyDictionary[ResponseHandler, float] = WeakKeyDictionary()
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
-    ) -> aiohttp.connector.Connection:
-        use = _use.get()
-        while True:
-            use.rested_s = -1.0
-            connection = await super().connect(req, traces, timeout)
-            protocol = connection.protocol
-            use.taken_at = self._loop.time()
-            if protocol is None or protocol not in self._rests_from:
-                return connection
-            use.rested_s = use.taken_at - self._rests_from[protocol]
-            if not use.only_new and not _is_stale(protocol):
-                return connection
-            connection.close()
-
-    def _release(self, key: Any, protocol: ResponseHandler, *, should_close: bool = False) -> None:
-        self._rests_from[protocol] = self._loop.time()
-        super()._release(key, protocol, should_close=should_close)
-
-
-def _is_stale(protocol: ResponseHandler) -> bool:
-    """Whether a connection at rest has something to read: the end, or an answer nobody asked for."""
-    transport = protocol.transport
-    handle = None if transport is None else transport.get_extra_info("socket")
-    if handle is None:
-        return False
-    if transport is not None and transport.get_extra_info("ssl_object") is not None:
-        # TLS 1.3 session tickets wait there on fresh connections: only the end itself counts.
-        interest = select.POLLRDHUP | select.POLLHUP
-    else:
-        interest = select.POLLIN
-    poll = select.poll()
-    poll.register(handle.fileno(), interest)
-    return bool(poll.poll(0))
-
-
-def _leftover(content: aiohttp.StreamReader) -> bytes:
-    """What a broken stream still holds: aiohttp raises before it hands that out."""
-    error = content._exception
-    content._exception = None
-    try:
-        return content.read_nowait()
-    finally:
-        content._exception = error
-
-
-@lru_cache(maxsize=1024)
-def _url(text: str) -> URL:
-    # As configured: nothing is decoded or quoted anew.
-    return URL(text, encoded=True)
-
-
-@lru_cache(maxsize=256)
-def _limits(connect_s: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=None, connect=connect_s)

@@ -3,19 +3,14 @@
 import asyncio
 import inspect
 import socket
-import ssl
 import struct
 import time
-from datetime import UTC, datetime, timedelta
 
-import aiohttp
+import httptools
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxying.adapters.base import UpstreamRequest
-from proxying.client import UpstreamClient, translated
+from proxying.client import FAULTS, UpstreamClient, translated
 from proxying.errors import UpstreamConnectError, UpstreamError, UpstreamProtocolError, UpstreamTimeoutError
 from routing.types import Timeouts
 from tests.upstream import Script, Upstream
@@ -169,39 +164,13 @@ async def test_provider_that_closes_idle_connections_at_once_loses_nothing(clien
 
 
 async def test_content_before_a_cut_survives_a_reader_that_pauses(client, upstream):
-    """T53: more than aiohttp's buffer holds, unread while the connection breaks."""
+    """T53: more than the client holds, unread while the connection breaks."""
     sent = bytes(range(256)) * 2048  # 512 KiB: the transport is paused
     up = await upstream(body=sent + b"more", cut_after_bytes=len(sent))
     response = await send(client, up.base_url, Timeouts())
     await asyncio.sleep(0.1)
     got, kind = await drain(response)
     assert (len(got), got == sent, kind) == (len(sent), True, UpstreamProtocolError)
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """A server's certificate that nobody has signed but itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (tmp_path / "tls.pem").write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(tmp_path / "tls.pem")
-    return context
 
 
 async def test_certificate_that_nobody_vouches_for_is_named(client, certificate):
@@ -321,14 +290,35 @@ async def test_metadata_address_is_never_called_and_private_ones_on_demand(upstr
     assert up.connections == 0
 
 
-async def test_every_exception_of_aiohttp_is_mapped():
-    """A new exception class of aiohttp must be looked at: none falls to the last line unseen."""
-    kinds = [
-        kind
-        for _, kind in inspect.getmembers(aiohttp.client_exceptions, inspect.isclass)
-        if issubclass(kind, aiohttp.ClientError)
-    ]
-    protocol = {"ClientError", "ClientPayloadError", "RedirectClientError", "TooManyRedirects"}
-    protocol |= {"ClientResponseError", "ContentTypeError", "WSServerHandshakeError", "ClientHttpProxyError"}
-    found = {k.__name__ for k in kinds if type(translated(k.__new__(k))) is UpstreamProtocolError}
-    assert found == protocol
+def all_below(kind):
+    """A class of exceptions and all that were made of it."""
+    return {kind, *(one for child in kind.__subclasses__() for one in all_below(child))}
+
+
+def test_every_exception_of_the_parser_is_caught_where_bytes_are_parsed():
+    """A new exception class of httptools must be looked at."""
+    kinds = {
+        kind for _, kind in inspect.getmembers(httptools, inspect.isclass) if issubclass(kind, Exception)
+    }
+    caught = {httptools.HttpParserUpgrade, *all_below(httptools.HttpParserError)}
+    assert kinds | caught == caught
+
+
+_OF_THE_SYSTEM_OR_OURS = {"builtins", "socket", "ssl", "proxying.upstream_connection"}
+_OF_THE_SYSTEM_OR_OURS |= {"proxying.upstream_address", "routing.egress"}
+
+
+@pytest.mark.parametrize("connecting", [False, True])
+def test_every_fault_has_an_error_of_its_own(connecting):
+    """Of the system's exceptions too: none falls to the last line unseen."""
+    kinds = {
+        kind for kind in set().union(*map(all_below, FAULTS)) if kind.__module__ in _OF_THE_SYSTEM_OR_OURS
+    }
+    found = {kind.__name__: type(translated(kind.__new__(kind), connecting=connecting)) for kind in kinds}
+    protocol = {name for name, error in found.items() if error is UpstreamProtocolError}
+    timeout = {name for name, error in found.items() if error is UpstreamTimeoutError}
+    assert protocol == {"MalformedAnswerError"}
+    assert timeout == {"TimeoutError"}
+    assert {"ConnectionRefusedError", "gaierror", "SSLError", "AddressRefusedError"} <= found.keys()
+    connect = found.keys() - protocol - timeout
+    assert {found[name] for name in connect} == {UpstreamConnectError}
