@@ -11,6 +11,19 @@ from routing.services import NotFound, SwitchTarget
 HOURS: Final = {"1h": 1, "8h": 8, "until": None}
 
 
+class TryForm(forms.Form):
+    """A request to be sent; ``assume`` is read beside it, it may stand there many times."""
+
+    model = forms.CharField(max_length=300, error_messages={"required": "Name a model first."})
+    prompt = forms.CharField(max_length=100_000, error_messages={"required": "Write something to send."})
+    system = forms.CharField(max_length=100_000, required=False)
+    max_tokens = forms.IntegerField(min_value=1, max_value=1_000_000, required=False)
+    stream = forms.BooleanField(required=False)
+    session_id = forms.CharField(max_length=300, required=False)
+    user_path = forms.CharField(max_length=300, required=False)
+    api_key_id = forms.CharField(max_length=40, required=False)
+
+
 class TargetForm(forms.Form):
     """Which switch, and where to: ``on:KEY`` or ``off:KEY``, seen at which revision."""
 

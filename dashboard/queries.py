@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from django.conf import settings
+
 from dashboard.feed import Line, lines
 from proxying.traffic_reads import Traffic, read_traffic
 from routing import live
 from routing.document import from_json
-from routing.models import Alias, ClientKey, ModelPool, Provider, RoutingRevision
+from routing.models import Alias, ClientKey, ModelPool, PoolCandidate, Provider, RoutingRevision
 from routing.queries import credential_text, revisions
 from routing.resolver import Resolver, Survey
 
@@ -85,6 +87,14 @@ def public_names() -> list[str]:
     """What clients may ask for by a name of ours: pools and aliases, sorted."""
     pools = ModelPool.objects.values_list("canonical_model", flat=True)
     return sorted({*pools, *Alias.objects.values_list("name", flat=True)})
+
+
+def exact_names() -> list[str]:
+    """Candidates by their exact names, where clients may use them, sorted; the first 500."""
+    if not settings.GATEWAY_EXPOSE_EXACT_MODELS:
+        return []
+    rows = PoolCandidate.objects.values_list("provider__name", "model").distinct()
+    return [f"{provider}/{model}" for provider, model in rows.order_by("provider__name", "model")[:500]]
 
 
 def client_keys() -> list[tuple[int, str]]:

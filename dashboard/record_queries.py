@@ -13,8 +13,9 @@ from proxying.models import RequestRecord
 PAGE_SIZE: Final = 50
 SINCE: Final = {"15m": 15, "1h": 60, "6h": 360, "24h": 1_440, "7d": 10_080}
 OUTCOMES: Final = ("ok", "error", "cut", "client_gone")
+SOURCES: Final = {"api": "clients", "try_it": "Try it"}
 STATUSES: Final = ("2xx", "4xx", "5xx")
-FILTERS: Final = ("model", "provider", "status", "outcome", "caller", "since", "failover", "id")
+FILTERS: Final = ("model", "provider", "status", "outcome", "caller", "since", "failover", "source", "id")
 
 # What a list shows; the rest of a row is read with the one record.
 _COLUMNS: Final = (
@@ -74,7 +75,12 @@ def read_cursor(text: str) -> tuple[datetime, int] | None:
 
 def _narrowed(rows: QuerySet[RequestRecord], filters: Mapping[str, str]) -> QuerySet[RequestRecord]:
     given = {name: filters.get(name, "").strip() for name in FILTERS}
-    columns = {"provider": "selected_provider_name", "outcome": "outcome", "caller": "caller_name"}
+    columns = {
+        "provider": "selected_provider_name",
+        "outcome": "outcome",
+        "caller": "caller_name",
+        "source": "source",
+    }
     rows = rows.filter(**{column: given[name] for name, column in columns.items() if given[name]})
     if given["id"]:
         rows = rows.filter(Q(request_id=given["id"]) | Q(decision_id=given["id"]))

@@ -8,6 +8,7 @@ from dashboard.views.changes import changes, undo
 from dashboard.views.pools import pool, pools
 from dashboard.views.providers import providers, test
 from dashboard.views.requests import request_detail, requests
+from dashboard.views.sends import send
 from dashboard.views.stream import stream
 from dashboard.views.switches import switch
 from dashboard.views.tries import explanation
@@ -23,6 +24,7 @@ urlpatterns = [
     path("stream/", stream, name="stream"),
     path("switch/", switch, name="switch"),
     path("try/", explanation, name="try"),
+    path("try/send/", send, name="send"),
     path("changes/", changes, name="changes"),
     path("changes/<int:number>/undo/", undo, name="undo"),
 ]

@@ -24,6 +24,7 @@ from proxying.errors import (
 from proxying.http import Answer
 from proxying.media import MediaCall
 from proxying.outcome import Exchange
+from proxying.pretending import pretend
 from routing import policies
 from routing.kinds import KINDS
 from routing.types import Affinity, Candidate, Endpoint, Provider, Refusal, RouteRequest
@@ -104,6 +105,8 @@ class _Loop:
 
     async def _try(self, candidate: Candidate, provider: Provider) -> Answer | None:
         """One attempt; None when the candidate could not be called: its trial is another's, or it is full."""
+        if self.exchange.pretended:
+            pretend(self.exchange, candidate, provider)
         adapter = ADAPTERS[KINDS[provider.kind].wire]
         target = Target(provider, candidate.model)
         request = adapter.build_request(self.body, target, self.exchange.headers)

@@ -14,8 +14,11 @@ from proxying.adapters.base import ClientBody, Usage
 from proxying.errors import GatewayError, UpstreamStatusError, shown
 from proxying.http import Headers
 from routing.identifiers import new_id
+from routing.policies import Failure
 from routing.types import Affinity, Caller, Candidate, Decision, Endpoint
 
+API: Final = "api"
+TRY_IT: Final = "try_it"
 _TRACE_HEADERS: Final = ("traceparent", "tracestate")
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _ANTHROPIC: Final = frozenset({Endpoint.MESSAGES, Endpoint.COUNT_TOKENS})
@@ -48,6 +51,8 @@ class Exchange:
         waited_s: How much of the time the gateway waited for providers.
         served: The candidate whose answer the client gets.
         outcome: ``ok``, ``error``, ``client_gone`` or ``cut``; empty while under way.
+        source: Whose request it is: a client's (``API``), or an operator's from the dashboard (``TRY_IT``).
+        pretended: What candidates are to answer without being called, by selector; an operator's wish.
         body: Let go at the end, so that a queued record holds no prompt; so are the headers, but for
             ``trace_headers``.
     """
@@ -75,6 +80,8 @@ class Exchange:
     error_code: str = ""
     error_message: str = ""
     trace_headers: Mapping[str, str] = field(default_factory=dict)
+    source: str = API
+    pretended: Mapping[str, Failure] | None = None
 
     @property
     def failed_over(self) -> bool:

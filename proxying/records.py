@@ -21,7 +21,7 @@ from django.db import DatabaseError, InterfaceError, connections
 
 from proxying.adapters.openai_media import MEDIA_PATHS
 from proxying.models import RequestRecord
-from proxying.outcome import Exchange, attempt_values
+from proxying.outcome import API, Exchange, attempt_values
 from proxying.pricing import cost_microusd
 from proxying.record_store import Values, write_rows
 from proxying.tracing import Tracing
@@ -233,6 +233,8 @@ def record_values(exchange: Exchange) -> Values:
         values["caller_id"] = exchange.caller.id
         values["caller_name"] = exchange.caller.name
         values["user_path"] = exchange.caller.user_path
+    if exchange.source != API:
+        values["source"] = exchange.source
     return {name: _fitting(name, value) for name, value in values.items()}
 
 

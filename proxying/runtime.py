@@ -19,7 +19,7 @@ from proxying.auth import CallerRules, is_loopback
 from proxying.client import UpstreamClient
 from proxying.lifespan import drain_event
 from proxying.metrics import Metrics
-from proxying.outcome import Exchange
+from proxying.outcome import API, Exchange
 from proxying.records import Recorder
 from proxying.tracing import open_tracing
 from proxying.traffic_store import TrafficFlusher
@@ -175,10 +175,11 @@ class Runtime:
         task.add_done_callback(self._spawned)
 
     def finish(self, exchange: Exchange) -> None:
-        """An exchange has ended: count it and queue its record."""
+        """An exchange has ended: count it and queue its record. What operators try is no client's traffic."""
         exchange.end()
-        self.metrics.finished(exchange)
-        self.traffic.count(exchange)
+        if exchange.source == API:
+            self.metrics.finished(exchange)
+            self.traffic.count(exchange)
         self.recorder.put(exchange)
 
     def show_gauges(self) -> None:

@@ -29,14 +29,22 @@ Serve = Callable[[Exchange, ClientBody, RouteRequest, Upstreams], Awaitable[Answ
 
 
 async def infer(
-    request: GatewayRequest, endpoint: Endpoint, *, dialect: str = "openai", serve: Serve | None = None
+    request: GatewayRequest,
+    endpoint: Endpoint,
+    *,
+    dialect: str = "openai",
+    serve: Serve | None = None,
+    begun: Callable[[Exchange], None] | None = None,
 ) -> Answer:
     """Serve one inference request; every failure becomes an error in the client's dialect.
 
-    ``serve`` answers it once it is known who asks for what; ``forward`` where it is not given.
+    ``serve`` answers it once it is known who asks for what; ``forward`` where it is not given. ``begun`` gets
+    the exchange before anything is done for it; if it names the caller, no key is looked for.
     """
     runtime = current()
     exchange = Exchange(endpoint, request.headers, request.started, request_id(request.headers))
+    if begun is not None:
+        begun(exchange)
     answer: Answer | None = None
     try:
         try:
@@ -112,7 +120,7 @@ def _bounded(key: str) -> str:
 
 
 async def _serve(request: GatewayRequest, exchange: Exchange, runtime: Runtime, serve: Serve) -> Answer:
-    caller = exchange.caller = caller_of(request.headers, runtime)
+    caller = exchange.caller = exchange.caller or caller_of(request.headers, runtime)
     body = parse_body(await request.read_body(runtime.max_body_bytes), exchange.endpoint)
     exchange.body = body
     exchange.requested_model = body.data["model"]

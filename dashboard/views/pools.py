@@ -8,6 +8,7 @@ from django.shortcuts import render
 from dashboard import board, numbers, queries, words
 from dashboard.access import common, is_part, page
 from dashboard.providers import provider_rows
+from dashboard.snippets import sdk_chat, stub_curl
 from routing.policies import policy_values
 from routing.shapes import failover
 
@@ -52,7 +53,7 @@ def pool(request: HttpRequest, name: str) -> HttpResponse:
     row = next((one for one in board.pool_rows(survey) if one.name == name), None)
     if row is None:
         raise Http404(f"There is no pool {name}.")
-    found = queries.traffic()
+    found, base_url = queries.traffic(), request.build_absolute_uri("/v1")
     context = {
         **common(request, "pools"),
         "numbers": numbers.by_pool(found)[name],
@@ -64,6 +65,7 @@ def pool(request: HttpRequest, name: str) -> HttpResponse:
         "policy": policy_values(row.pool),
         "failover": failover(row.pool.policy),
         "changes": queries.changes_of_pool(name),
-        "base_url": request.build_absolute_uri("/v1"),
+        "curl": stub_curl(base_url, "chat_completions", name),
+        "sdk": sdk_chat(base_url, name),
     }
     return render(request, "dashboard/_pool.html" if is_part(request) else "dashboard/pool.html", context)

@@ -8,6 +8,7 @@ from django.utils.http import urlencode
 
 from dashboard import record_queries
 from dashboard.access import common, is_part, page
+from dashboard.snippets import stub_curl
 from dashboard.traces import trace, traces, waterfall
 
 RECORDS = "proxying.view_requestrecord"
@@ -32,6 +33,8 @@ def requests(request: HttpRequest) -> HttpResponse:
         "newest": urlencode(given) if cursor else None,
         "since_choices": record_queries.SINCE,
         "outcomes": record_queries.OUTCOMES,
+        "sources": record_queries.SOURCES,
+        "hello": stub_curl(request.build_absolute_uri("/v1"), "chat_completions", "…"),
         "statuses": record_queries.STATUSES,
     }
     template = "dashboard/_requests.html" if is_part(request) else "dashboard/requests.html"
@@ -44,5 +47,15 @@ def request_detail(request: HttpRequest, decision_id: str) -> HttpResponse:
     record = record_queries.record(decision_id)
     if record is None:
         raise Http404(f"There is no record of {decision_id}.")
-    context = {**common(request, "requests"), "trace": trace(record), "bars": waterfall(record)}
+    base_url = request.build_absolute_uri("/v1")
+    context = {
+        **common(request, "requests"),
+        "trace": trace(record),
+        "bars": waterfall(record),
+        "curl": "",
+    }
+    if record.requested_model:
+        context["curl"] = stub_curl(
+            base_url, record.endpoint, record.requested_model, streamed=record.streamed
+        )
     return render(request, "dashboard/request.html", context)

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from proxying.models import RequestRecord
+from proxying.outcome import API, TRY_IT
 from routing.api.answers import Answer, BlockedShape
 from routing.api.base import AdminView
 from routing.api.fields import OnOff
@@ -34,6 +35,7 @@ EXACT: Final = {
     "streamed": "streamed",
     "caller_id": "caller_id",
     "caller": "caller_name",
+    "source": "source",
     "since": "started_at__gte",
     "until": "started_at__lt",
     "min_latency_ms": "latency_ms__gte",
@@ -60,6 +62,9 @@ class RecordQuery(PageQuery):
     streamed = OnOff(required=False)
     caller = serializers.CharField(required=False, max_length=150, help_text="The name of the client key.")
     caller_id = serializers.CharField(required=False, max_length=40)
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # DRF takes fields of this name
+        [API, TRY_IT], required=False, help_text="A client, or an operator from the page Try it."
+    )
     user_path = serializers.CharField(required=False, max_length=300, help_text="This path and all below.")
     since = serializers.DateTimeField(required=False)
     until = serializers.DateTimeField(required=False)

@@ -89,4 +89,4 @@ def test_a_client_key_narrows_and_is_only_for_those_who_may_see_keys(ada, gatewa
 
 
 def test_without_a_question_the_page_says_what_it_does(ada, gateway):
-    assert "Nothing is sent, counted or stored." in ada.get(URL).content.decode()
+    assert "nothing is sent, counted or stored." in ada.get(URL).content.decode()

@@ -33,6 +33,23 @@
     check();
   }
 
+  // A button says for a moment that it copied. Over plain HTTP to another machine browsers have no clipboard.
+  async function copy(text, button) {
+    let said = "Copied";
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      said = "Not copied: the browser allows it on HTTPS and localhost only";
+    }
+    Sluice.say(said);
+    const mark = document.createElement("span");
+    mark.className = "copied";
+    mark.textContent = said;
+    button.querySelector(".copied")?.remove();
+    button.append(mark);
+    setTimeout(() => mark.remove(), 2500);
+  }
+
   function cancel(link) {
     if (dialog.contains(link)) { dialog.close(); return true; }
     const slot = link.closest(".slot");
@@ -89,8 +106,8 @@
     if ("cancel" in target.dataset) { if (cancel(target)) event.preventDefault(); }
     else if ("dismiss" in target.dataset) target.closest(".toast").remove();
     else if ("keys" in target.dataset) document.getElementById("keys").showModal();
-    else if ("copyLink" in target.dataset) navigator.clipboard?.writeText(location.href).then(() => Sluice.say("Copied."));
-    else navigator.clipboard?.writeText(target.parentElement.querySelector("pre").textContent).then(() => Sluice.say("Copied."));
+    else if ("copyLink" in target.dataset) copy(location.href, target);
+    else copy((target.dataset.copy ? document.querySelector(target.dataset.copy) : target.parentElement.querySelector("pre")).textContent, target);
   });
   // Search fields ask while they are typed in; leaving one must not ask again under the operator's hands.
   document.addEventListener("change", (event) => {
