@@ -5,7 +5,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test long chaos check format bench bench-litellm bench-portkey lock clean venv venv-dev
+.PHONY: help run test conformance long chaos check format bench bench-litellm bench-portkey lock clean venv venv-dev \
+	venv-conformance
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +16,10 @@ run: venv ## a demo on http://127.0.0.1:8000: no account, no network, no setup
 
 test: venv-dev ## the tests; with TEST_DATABASE_URL and TEST_CACHE_URL also those of PostgreSQL and Redis
 	@$(BIN)/python -m pytest $(ARGS)
+
+# The gateway runs in .venv as everywhere, the clients in an environment of their own.
+conformance: venv venv-conformance ## other people's clients against the running gateway; see development.md
+	@TEST_GATEWAY_PYTHON=$(BIN)/python .venv-conformance/bin/python -m pytest -c tests/clients/pytest.ini tests/clients $(ARGS)
 
 # What takes chance as an argument, with much more of it; ten minutes or so.
 LONG_TESTS := tests/proxying/test_fault_storm.py tests/proxying/test_fuzz.py tests/proxying/test_sse.py \
@@ -61,9 +66,10 @@ lock: venv-dev ## resolve requirements/*.in again into the hashed locks
 	$(COMPILE) $(ARGS) -c requirements/base.txt requirements/fast.in -o requirements/fast.txt
 	$(COMPILE) $(ARGS) -c requirements/base.txt requirements/otel.in -o requirements/otel.txt
 	$(COMPILE) $(ARGS) -c requirements/base.txt -c requirements/fast.txt -c requirements/otel.txt requirements/dev.in -o requirements/dev.txt
+	$(COMPILE) $(ARGS) requirements/conformance.in -o requirements/conformance.txt
 
 clean: ## remove what the other targets made (the demo's data in var/ too)
-	rm -rf .venv .venv-litellm var staticfiles .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-conformance .venv-litellm var staticfiles .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv:
@@ -71,3 +77,6 @@ venv:
 
 venv-dev:
 	@$(PYTHON) requirements/install.py dev
+
+venv-conformance:
+	@$(PYTHON) requirements/install.py conformance

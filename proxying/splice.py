@@ -6,7 +6,7 @@ The body is known to be a valid JSON object (``proxying.schemas.parse_body``); t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -51,7 +51,9 @@ def can_ask_for_usage(data: dict[str, Any]) -> bool:
     return isinstance(data.get("stream_options"), dict | None)
 
 
-def splice(raw: bytes, data: dict[str, Any], *, model: str, ask_usage: bool = False) -> bytes:
+def splice(
+    raw: bytes, data: dict[str, Any], *, model: str, ask_usage: bool = False, without: Collection[str] = ()
+) -> bytes:
     """Put ``model`` in the place of the client's, drop a string ``provider``, ask for usage if told to.
 
     Args:
@@ -59,22 +61,25 @@ def splice(raw: bytes, data: dict[str, Any], *, model: str, ask_usage: bool = Fa
         data: The object parsed from it.
         model: The exact upstream id.
         ask_usage: Set ``stream_options.include_usage``; only where ``can_ask_for_usage``.
+        without: Further fields of the top level that are left out.
 
     Raises:
         InvalidRequestError: ``model`` stands twice at the top level.
     """
-    drop_provider = isinstance(data.get("provider"), str)
+    dropped = {name for name in without if name in data}
+    if isinstance(data.get("provider"), str):
+        dropped.add("provider")
     merge_options = ask_usage and "stream_options" in data
-    if not drop_provider and not merge_options and is_plain(raw):
+    if not dropped and not merge_options and is_plain(raw):
         return _splice_plain(raw, orjson.dumps(model), ask_usage)
     members = list(scan_members(raw, raw.index(b"{")))
     refuse_duplicates(members)
     edits = [*_member_edits(raw, members, orjson.dumps(model), ask_usage)]
-    last = max(index for index, member in enumerate(members) if not _is_dropped(member, drop_provider))
+    last = max(index for index, member in enumerate(members) if member.key not in dropped)
     edits += [
         _Edit(member.start, members[index + 1].start, b"")
         for index, member in enumerate(members[:last])
-        if _is_dropped(member, drop_provider)
+        if member.key in dropped
     ]
     # Dropped members at the end go with the comma before them; what is added takes their place.
     added = _ADDED_OPTIONS if ask_usage and not merge_options else b""
@@ -159,10 +164,6 @@ def _usage_edit(raw: bytes, member: Member) -> _Edit:
     return _Edit(
         member.value_start, member.value_end, _apply(raw[member.value_start : member.value_end], inner)
     )
-
-
-def _is_dropped(member: Member, drop_provider: bool) -> bool:
-    return drop_provider and member.key == "provider"
 
 
 def _apply(raw: bytes, edits: list[_Edit]) -> bytes:

@@ -1,7 +1,7 @@
-"""Makes ``.venv`` and installs one lock into it; does nothing when that lock is already installed.
+"""Makes a virtual environment and installs one lock into it; does nothing when that lock is there already.
 
 Only the standard library, and syntax that an old Python still reads, so that it can say what is missing.
-Usage: ``python3 requirements/install.py base|dev``.
+Usage: ``python3 requirements/install.py base|dev|conformance``.
 """
 
 import hashlib
@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
 OLDEST = (3, 11)
-# A lock installs what the locks before it need, at the same versions.
-LOCKS = ["base", "dev"]
+# The environment of each lock. In one, a lock installs what the locks before it need, at the same versions.
+LOCKS = [("base", ".venv"), ("dev", ".venv"), ("conformance", ".venv-conformance")]
 
 
 def main():  # type: () -> int
@@ -22,16 +21,17 @@ def main():  # type: () -> int
     if sys.version_info < OLDEST:
         return with_newer_python()
     lock = sys.argv[1]
+    venv = ROOT / dict(LOCKS)[lock]
     wanted = fingerprint(lock)
-    stamp = VENV / "installed-{}".format(lock)
+    stamp = venv / "installed-{}".format(lock)
     if stamp.is_file() and stamp.read_text() == wanted:
         return 0
-    if not is_usable() and not make_venv():
+    if not is_usable(venv) and not make_venv(venv):
         return 1
-    print("Installing requirements/{}.txt into .venv ...".format(lock), flush=True)
+    print("Installing requirements/{}.txt into {} ...".format(lock, venv.name), flush=True)
     done = subprocess.call(
         [
-            str(VENV / "bin" / "python"),
+            str(venv / "bin" / "python"),
             *["-m", "pip", "install", "--quiet", "--quiet", "--disable-pip-version-check"],
             *["--require-hashes", "--requirement"],
             str(ROOT / "requirements" / "{}.txt".format(lock)),
@@ -40,8 +40,9 @@ def main():  # type: () -> int
     if done != 0:
         print("Installing the requirements failed: pip says why above.", file=sys.stderr)
         return done
-    for covered in LOCKS[: LOCKS.index(lock) + 1]:
-        (VENV / "installed-{}".format(covered)).write_text(fingerprint(covered))
+    for covered, place in LOCKS[: [name for name, _ in LOCKS].index(lock) + 1]:
+        if ROOT / place == venv:
+            (venv / "installed-{}".format(covered)).write_text(fingerprint(covered))
     return 0
 
 
@@ -51,18 +52,19 @@ def fingerprint(lock):  # type: (str) -> str
     return "{} {}.{}\n".format(hashlib.sha256(text).hexdigest(), *sys.version_info[:2])
 
 
-def is_usable():  # type: () -> bool
-    """Whether ``.venv`` is there, alive, and of the Python that runs this."""
-    library = VENV / "lib" / "python{}.{}".format(*sys.version_info[:2])
-    return (VENV / "bin" / "python").exists() and library.is_dir()
+def is_usable(venv):  # type: (Path) -> bool
+    """Whether the environment is there, alive, and of the Python that runs this."""
+    library = venv / "lib" / "python{}.{}".format(*sys.version_info[:2])
+    return (venv / "bin" / "python").exists() and library.is_dir()
 
 
-def make_venv():  # type: () -> bool
+def make_venv(venv):  # type: (Path) -> bool
     """Make the virtual environment, or say what is missing for it."""
-    print("Making the virtual environment .venv (Python {}.{}) ...".format(*sys.version_info[:2]), flush=True)
-    if subprocess.call([sys.executable, "-m", "venv", "--clear", str(VENV)], stdout=sys.stderr) == 0:
+    version = "{}.{}".format(*sys.version_info[:2])
+    print("Making the virtual environment {} (Python {}) ...".format(venv.name, version), flush=True)
+    if subprocess.call([sys.executable, "-m", "venv", "--clear", str(venv)], stdout=sys.stderr) == 0:
         return True
-    shutil.rmtree(str(VENV), ignore_errors=True)
+    shutil.rmtree(str(venv), ignore_errors=True)
     print(
         "Python's venv module does not work here. On Debian and Ubuntu: apt install python3-venv",
         file=sys.stderr,

@@ -59,7 +59,7 @@ class Kind:
 
 
 # Quirks of the OpenAI wire, each with its source in docs/providers.md:
-#   no_stream_options   refuses or ignores stream_options.include_usage, so it is not added
+#   no_stream_options   refuses or ignores stream_options, so they are never sent
 #   models_prefix       ids in the models list carry "models/", which a request does not need
 #   strip_unknown       refuses unknown parameters with a 400
 # and of translated requests, those of clients of Anthropic's dialect:

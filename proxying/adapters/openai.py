@@ -1,8 +1,9 @@
 """The OpenAI wire format, and all vendors that speak it: what differs is in their kind's row.
 
-Quirks: with ``no_stream_options`` usage is not asked for; ``models/`` before a listed id (``models_prefix``)
-is cut for everyone. Provider options: ``api_version`` (Azure's query parameter), ``organization`` and
-``project`` (OpenAI's headers). A base URL may hold ``{model}``, as Azure's deployment addresses need.
+Quirks: with ``no_stream_options`` usage is not asked for, and a client's own ``stream_options`` stay here;
+``models/`` before a listed id (``models_prefix``) is cut for everyone. Provider options: ``api_version``
+(Azure's query parameter), ``organization`` and ``project`` (OpenAI's headers). A base URL may hold
+``{model}``, as Azure's deployment addresses need.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ _ANSWER_LISTS: Final = {
     Endpoint.RERANK: "results",
 }
 _STREAMING: Final = frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS})
+_OPTIONS: Final = ("stream_options",)
 # What of the client's headers goes upstream: everything else stays here, credentials and cookies above all.
 _FORWARDED: Final = ("openai-beta", "idempotency-key", "traceparent", "tracestate")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -55,8 +57,13 @@ class OpenAIAdapter:
         path = _PATHS.get(body.endpoint)
         if path is None or body.dialect == "anthropic":
             raise InvalidRequestError(f"The endpoint '{body.endpoint}' cannot be sent to this provider.")
+        refuses_options = "no_stream_options" in kind_of(target.provider).quirks
         raw = splice.splice(
-            body.raw, body.data, model=target.model, ask_usage=_asks_usage_itself(body, target.provider)
+            body.raw,
+            body.data,
+            model=target.model,
+            ask_usage=_asks_usage_itself(body, target.provider),
+            without=_OPTIONS if refuses_options else (),
         )
         return UpstreamRequest(
             method="POST",

@@ -27,8 +27,18 @@ PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 class Server:
     """One gateway with its database, its log and its client key."""
 
-    def __init__(self, home: Path, *, workers: int, cache_url: str, database_url: str, **env: str) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        workers: int,
+        cache_url: str,
+        database_url: str,
+        python: str = sys.executable,
+        **env: str,
+    ) -> None:
         self.home = home
+        self.python = python
         self.workers = workers
         self.database_url = database_url
         self.log = home / "server.log"
@@ -50,7 +60,7 @@ class Server:
     def manage(self, *args: str, check: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a management command beside the server."""
         done = subprocess.run(
-            [sys.executable, "manage.py", *args],
+            [self.python, "manage.py", *args],
             cwd=ROOT,
             env=self.env | env,
             capture_output=True,
@@ -78,7 +88,7 @@ class Server:
 
     def start(self) -> None:
         """Serve, and wait until ready."""
-        command = [sys.executable, "manage.py", "serve", "--bind", self.bind, "--workers", str(self.workers)]
+        command = [self.python, "manage.py", "serve", "--bind", self.bind, "--workers", str(self.workers)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=self.env, stdout=log, stderr=log)
         deadline = time.monotonic() + START_WITHIN_S

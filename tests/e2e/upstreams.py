@@ -6,11 +6,13 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from tests.upstream import Script, Upstream
 
 # Three candidates of one pool; every test takes a trio of its own, so that health is nobody else's.
 NAMES = ("a", "b", "c")
+U = TypeVar("U", bound=Upstream)
 
 
 class Providers:
@@ -26,6 +28,10 @@ class Providers:
         """One more upstream."""
         upstream = Upstream()
         upstream.default = Script(**default)
+        return self.run(upstream)
+
+    def run(self, upstream: U) -> U:
+        """Let it listen."""
         asyncio.run_coroutine_threadsafe(upstream.start(), self._loop).result(5)
         self._running.append(upstream)
         return upstream

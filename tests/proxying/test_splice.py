@@ -42,6 +42,22 @@ def test_splice_changes_the_model_and_drops_a_string_provider(raw, expected):
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
+        (b'{"model":"a","options":{}}', b'{"model":"up/m"}'),
+        (b'{"options":{"a":[1]},"model":"a"}', b'{"model":"up/m"}'),
+        (
+            b'{"provider":"p","options":1,"model":"a","x":{"options":1}}',
+            b'{"model":"up/m","x":{"options":1}}',
+        ),
+        (b'{"model":"a", "x":1}', b'{"model":"up/m", "x":1}'),
+    ],
+)
+def test_splice_leaves_out_what_it_is_told(raw, expected):
+    assert splice.splice(raw, orjson.loads(raw), model="up/m", without=("options",)) == expected
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
         (b'{"model":"a"}', b'{"model":"up/m","stream_options":{"include_usage":true}}'),
         (b'{"model":"a" \n} ', b'{"model":"up/m","stream_options":{"include_usage":true} \n} '),
         (

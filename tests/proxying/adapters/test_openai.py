@@ -120,6 +120,7 @@ def test_secrets_are_not_in_the_repr():
         ("openai", {"stream_options": {"a": 1}}, {"a": 1, "include_usage": True}),
         ("openai", {"stream_options": "odd"}, "odd"),
         ("mistral", {}, None),
+        ("mistral", {"stream_options": {"include_usage": True}}, None),
     ],
 )
 def test_build_request_asks_for_usage(kind, fields, sent):
