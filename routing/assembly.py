@@ -12,6 +12,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
+from routing import refusals
 from routing.document import object_key
 from routing.eligibility import shown_models
 from routing.kinds import KINDS
@@ -109,28 +110,22 @@ def merge_policy(base: PoolPolicy, columns: Row) -> tuple[PoolPolicy, frozenset[
         for name in POLICY_COLUMNS
         if columns.get(name) is not None and columns[name] != ""
     }
-    try:
-        failover = FailoverPolicy(
-            enabled=_flag(set_here.get("failover_enabled", base.failover.enabled)),
-            max_attempts=_at_least_one(set_here.get("failover_max_attempts", base.failover.max_attempts)),
-            retry_on_statuses=_statuses(
-                set_here.get("failover_on_statuses", base.failover.retry_on_statuses)
-            ),
-            retry_on_model_errors=_flag(
-                set_here.get("failover_on_model_errors", base.failover.retry_on_model_errors)
-            ),
-        )
-        policy = PoolPolicy(
-            strategy=Strategy(set_here.get("strategy", base.strategy)),
-            session_affinity=_flag(set_here.get("session_affinity", base.session_affinity)),
-            session_affinity_ttl_s=_at_least_one(
-                set_here.get("session_affinity_ttl_s", base.session_affinity_ttl_s)
-            ),
-            failover=failover,
-            when_all_blocked=WhenAllBlocked(set_here.get("when_all_blocked", base.when_all_blocked)),
-        )
-    except (ValueError, TypeError) as error:
-        raise BadRowError(f"Its policy cannot be used: {error}.") from error
+    for name, value in set_here.items():
+        if problem := refusals.POLICY[name](value):
+            raise BadRowError(f"Its policy cannot be used: {POLICY_COLUMNS[name]} {problem}.")
+    failover = FailoverPolicy(
+        enabled=set_here.get("failover_enabled", base.failover.enabled),
+        max_attempts=set_here.get("failover_max_attempts", base.failover.max_attempts),
+        retry_on_statuses=frozenset(set_here.get("failover_on_statuses", base.failover.retry_on_statuses)),
+        retry_on_model_errors=set_here.get("failover_on_model_errors", base.failover.retry_on_model_errors),
+    )
+    policy = PoolPolicy(
+        strategy=Strategy(set_here.get("strategy", base.strategy)),
+        session_affinity=set_here.get("session_affinity", base.session_affinity),
+        session_affinity_ttl_s=set_here.get("session_affinity_ttl_s", base.session_affinity_ttl_s),
+        failover=failover,
+        when_all_blocked=WhenAllBlocked(set_here.get("when_all_blocked", base.when_all_blocked)),
+    )
     return policy, frozenset(POLICY_COLUMNS[name] for name in set_here)
 
 
@@ -160,7 +155,7 @@ def _provider(row: Row, inventory: Sequence[Row], reveal: RevealCredential, defa
         raise BadRowError(f"Unknown kind {row['kind']!r}.")
     base_url = (row["base_url"] or kind.default_base_url).rstrip("/")
     if not base_url:
-        raise BadRowError(f"The kind {kind.name} needs a base URL.")
+        raise BadRowError(f"Its base URL {refusals.no_base_url(kind.name)}.")
     api_key, problem = reveal(row["credential_ref"], row["credential_encrypted"])
     if api_key is None and not problem and kind.needs_key:
         problem = "No API key is set."
@@ -211,8 +206,9 @@ def _timeouts(row: Row, defaults: Timeouts) -> Timeouts:
         )
         if row[f"{column}_timeout_s"] is not None
     }
-    if any(value <= 0 for value in chosen.values()):
-        raise BadRowError("A timeout must be above 0.")
+    for name, value in chosen.items():
+        if problem := refusals.seconds(value):
+            raise BadRowError(f"Its timeout {name} {problem}.")
     return replace(defaults, **chosen)
 
 
@@ -253,8 +249,11 @@ def _pools(
 def _candidate(pool: str, provider: str, row: Row, providers: Mapping[str, Provider]) -> Candidate:
     if provider not in providers:
         raise BadRowError("Its provider cannot be used.")
-    if not row["model"] or row["priority"] < 1 or row["weight"] < 1:
-        raise BadRowError("Model, priority and weight must be set; priority and weight are above 0.")
+    if not row["model"]:
+        raise BadRowError("It has no model.")
+    for name in ("priority", "weight"):
+        if problem := refusals.rank(row[name]):
+            raise BadRowError(f"Its {name} {problem}.")
     return Candidate(
         pool=pool,
         provider=provider,
@@ -269,7 +268,9 @@ def _aliases(rows: Iterable[Row], pools: Mapping[str, Pool], skipped: list[Skipp
     aliases: dict[str, str] = {}
     for row in rows:
         if row["name"] in pools:
-            skipped.append(SkippedRow(object_key("alias", row["name"]), "A model pool has this name."))
+            skipped.append(
+                SkippedRow(object_key("alias", row["name"]), refusals.sentence(refusals.POOL_HAS_NAME))
+            )
         else:
             aliases[row["name"]] = row["target"]
     return aliases
@@ -315,27 +316,6 @@ def _switch(row: Row) -> Switch:
 
 def _instant(value: datetime | None) -> float | None:
     return None if value is None else value.timestamp()
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise BadRowError(f"{value!r} is neither true nor false")
-    return value
-
-
-def _at_least_one(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise BadRowError(f"{value!r} is not a whole number above 0")
-    return value
-
-
-def _statuses(value: object) -> frozenset[int]:
-    if not isinstance(value, list | frozenset):
-        raise BadRowError(f"{value!r} is not a list of statuses")
-    for status in value:
-        if isinstance(status, bool) or not isinstance(status, int) or not 100 <= status <= 599:
-            raise BadRowError(f"{status!r} is not a status from 100 to 599")
-    return frozenset(value)
 
 
 def _names(value: object, column: str) -> tuple[str, ...]:

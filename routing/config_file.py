@@ -6,22 +6,19 @@ switches of operators, health, pins, keys and records are not in it and are neve
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from routing import config_gomodel
+from routing import config_gomodel, refusals
 from routing.config_context import Names, Notes, Surroundings
 from routing.config_pools import Aliases, Pools, policy_columns
 from routing.config_providers import Providers
 from routing.config_references import Expansion
-from routing.config_schema import FileSection, ModelsSection, PolicySection, RoutingSection, text_problem
+from routing.config_schema import FileSection, ModelsSection, PolicySection, RoutingSection
 from routing.document import Document, Fields, object_key, split_key
 from routing.types import Strategy
 from routing.yaml_nodes import Path, Problem, read
-
-PROVIDER_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +111,9 @@ def _trimmed(section: Mapping[str, Any], path: Path, most: int, notes: Notes) ->
     seen: set[str] = set()
     for raw in section:
         name = raw.strip()
-        problem = text_problem(name, most)
-        if not problem and path == ("providers",) and not PROVIDER_NAME.fullmatch(name):
-            problem = "a provider name has letters, digits, dot, underscore and hyphen only"
+        problem = refusals.text(name, most)
+        if not problem and path == ("providers",):
+            problem = refusals.provider_name(name)
         if not problem and name in seen:
             problem = f'the name "{name}" stands twice once the white space around it is removed'
         if problem:

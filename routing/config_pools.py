@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
+from functools import cached_property
 from typing import Any, Final
 
+from routing import refusals
 from routing.config_context import Names, Notes
 from routing.config_schema import AliasSection, CandidateSection, PolicySection, PoolSection, check
 from routing.document import Document, Fields, object_key
@@ -45,13 +46,13 @@ class Pools:
     def read(self, name: str, value: Any, path: Path) -> Document:
         """The pool and its candidates as objects."""
         if name in self.names.kept_aliases and name not in self.names.aliases.values():
-            self.notes.fault(path, "an alias of this name exists; remove one of the two")
+            self.notes.fault(path, refusals.ALIAS_HAS_NAME)
         section = self.notes.section(PoolSection, value, path)
         if section is None:
             return {}
         objects = {object_key("pool", name): {"description": section.description, **policy_columns(section)}}
         if not section.candidates:
-            self.notes.fault((*path, "candidates"), "a pool needs at least one candidate")
+            self.notes.fault((*path, "candidates"), refusals.EMPTY_POOL)
         strategy = section.strategy.value if section.strategy else self.default_strategy
         for index, item in enumerate(section.candidates):
             where = (*path, "candidates", index)
@@ -64,13 +65,11 @@ class Pools:
         self, pool: str, candidate: CandidateSection, strategy: str, path: Path, objects: Document
     ) -> None:
         if candidate.provider not in self.names.all_providers:
-            close = get_close_matches(candidate.provider, self.names.all_providers, n=1)
-            hint = f"; did you mean {close[0]}?" if close else "; add it under providers"
-            self.notes.fault((*path, "provider"), f'unknown provider "{candidate.provider}"{hint}')
+            problem = refusals.unknown_provider(candidate.provider, self.names.all_providers)
+            self.notes.fault((*path, "provider"), problem)
         key = object_key("candidate", pool, candidate.provider, candidate.model)
         if key in objects:
-            pair = f"{candidate.provider}/{candidate.model}"
-            self.notes.fault(path, f'the candidate "{pair}" stands twice in this pool')
+            self.notes.fault(path, refusals.twice(candidate.provider, candidate.model))
         objects[key] = {
             "priority": self._rank("priority", candidate.priority, strategy, path),
             "weight": self._rank("weight", candidate.weight, strategy, path),
@@ -78,13 +77,13 @@ class Pools:
 
     def _rank(self, name: str, value: int, strategy: str, path: Path) -> int:
         if value == 0 and RANKED_BY.get(strategy) == name:
-            self.notes.fault((*path, name), f"must be above 0 for {strategy}")
+            self.notes.fault((*path, name), refusals.rank(value))
         elif value == 0:
             self.notes.warn((*path, name), f"0 is kept as 1; {strategy} does not need it")
         return max(value, 1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Aliases:
     """Reads one alias after the other: each leads to a canonical model or an exact name, in one step."""
 
@@ -100,33 +99,22 @@ class Aliases:
             self.notes.faults((path, message) for _, message in faults)
             return {}
         if name in self.names.all_pools:
-            self.notes.fault(path, "a pool has this name; an alias and a pool cannot share one")
-        elif problem := self._problem(name, section.target):
+            self.notes.fault(path, refusals.POOL_HAS_NAME)
+        elif problem := refusals.alias_target(name, section.target, self._neighbours()):
             self.notes.fault(path, problem)
         return {object_key("alias", name): {"target": section.target}}
 
-    def _problem(self, name: str, target: str) -> str:
-        if target in self.names.all_pools:
-            return ""
-        by_name = {alias: self.values[raw] for raw, alias in self.names.aliases.items()}
-        if target in by_name or target in self.names.kept_aliases:
-            if _loops(name, by_name):
-                return f'"{target}" leads back to this alias'
-            return f'"{target}" is an alias itself; an alias must lead to a canonical model or provider/model'
-        provider, slash, model = target.partition("/")
-        if slash and model and provider in self.names.all_providers:
-            return ""
-        close = get_close_matches(target, self.names.all_pools, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        return f'unknown target "{target}": neither a pool nor provider/model of a known provider{hint}'
+    def _neighbours(self) -> refusals.Neighbours:
+        return refusals.Neighbours(
+            is_pool=self.names.all_pools.__contains__,
+            is_provider=self.names.all_providers.__contains__,
+            leads=self._targets.get,
+            pools=lambda: self.names.all_pools,
+        )
 
-
-def _loops(name: str, targets: Mapping[str, Any]) -> bool:
-    """Whether following the aliases from ``name`` leads back to it."""
-    seen = {name}
-    while isinstance(following := targets.get(name), str):
-        name = following.strip()
-        if name in seen:
-            return True
-        seen.add(name)
-    return False
+    @cached_property
+    def _targets(self) -> Mapping[str, str]:
+        """Where the aliases lead; of those that only the database has, nothing but their names counts."""
+        given = {name: self.values[raw] for raw, name in self.names.aliases.items()}
+        texts = {name: target.strip() for name, target in given.items() if isinstance(target, str)}
+        return {**dict.fromkeys(self.names.kept_aliases, ""), **dict.fromkeys(given, ""), **texts}

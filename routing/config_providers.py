@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from routing import config_gomodel
+from routing import config_gomodel, refusals
 from routing.config_context import Notes, Surroundings
 from routing.config_references import CREDENTIAL
 from routing.config_schema import ProviderSection
@@ -53,7 +52,7 @@ class Providers:
         before = self.around.current.get(object_key("provider", name), {})
         stored = before.get("credential", "")
         if stored and "credential" not in fields and self._moves(before, fields):
-            self.notes.fault((*path, "base_url"), "leads to another host than before: give api_key again")
+            self.notes.fault((*path, "base_url"), refusals.OTHER_HOST)
         if kind is not None and kind.needs_key and not fields.get("credential", stored):
             self.notes.warn(path, "has no api_key and none is stored: its provider will refuse every request")
         return fields
@@ -65,19 +64,15 @@ class Providers:
         if config_gomodel.TYPES.get(given) in kinds:
             self.notes.warn((*path, "type"), f"{given} is called {config_gomodel.TYPES[given]} here")
             return config_gomodel.TYPES[given]
-        self.notes.fault(
-            (*path, "type"),
-            f'unknown type "{given}"; it is one of {", ".join(sorted(kinds))}. '
-            "A provider that speaks OpenAI's format is openai_compatible, with its base_url",
-        )
+        self.notes.fault((*path, "type"), refusals.unknown_type(given, kinds))
         return given
 
     def _address(self, section: ProviderSection, kind: Kind | None, path: Path) -> None:
         if section.base_url:
-            if problem := base_url_problem(section.base_url):
+            if problem := refusals.base_url(section.base_url):
                 self.notes.fault((*path, "base_url"), problem)
         elif kind is not None and not kind.default_base_url:
-            self.notes.fault((*path, "base_url"), f"is required for the type {kind.name}")
+            self.notes.fault((*path, "base_url"), refusals.no_base_url(kind.name))
 
     def _moves(self, before: Fields, after: Fields) -> bool:
         """Whether a stored credential would go to a host that it was not given for."""
@@ -114,31 +109,6 @@ class Providers:
             self.notes.fault(path, problem)
         elif has_default:
             self.notes.warn(path, "the default after :- is kept as it stands, not encrypted")
-
-
-def base_url_problem(text: str) -> str:
-    """What is wrong with the address of a provider, or an empty string."""
-    try:
-        parts = urlsplit(text)
-        port_is_fine = parts.port is None or parts.port > 0
-    except ValueError:
-        return "is not a URL"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not port_is_fine or " " in text:
-        return "must be a URL such as https://api.example.com/v1"
-    if parts.username is not None or parts.password is not None:
-        return "must not hold a user name or password; use api_key"
-    if parts.query or parts.fragment:
-        return "must not have a query or a fragment"
-    if _is_link_local(parts.hostname):
-        return "is a link-local address, which is never called"
-    return ""
-
-
-def _is_link_local(host: str) -> bool:
-    try:
-        return ip_address(host).is_link_local
-    except ValueError:
-        return False
 
 
 def _origin(text: str) -> tuple[str, str | None, int | None] | None:

@@ -15,14 +15,10 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from routing import refusals
 from routing.durations import parse_duration
 from routing.types import InventoryMode, Strategy, WhenAllBlocked
 from routing.yaml_nodes import Path, Scalar
-
-MAX_RANK: Final = 1_000_000
-"""The highest priority and weight."""
-MAX_COUNT: Final = 2_147_483_647
-MAX_SECONDS: Final = 1e9
 
 _TRUE: Final = frozenset({"true", "yes", "on"})
 _FALSE: Final = frozenset({"false", "no", "off"})
@@ -37,24 +33,17 @@ def _fault(message: str) -> PydanticCustomError:
 def _text(most: int) -> Callable[[Any], str]:
     def check(value: Any) -> str:
         if not isinstance(value, str):
-            raise _fault("must be a text")
+            raise _fault(refusals.NOT_TEXT)
         text = value.strip()
-        if problem := text_problem(text, most):
-            raise _fault(problem)
+        _refuse(refusals.text(text, most))
         return text
 
     return check
 
 
-def text_problem(text: str, most: int) -> str:
-    """What is wrong with a text that is to be stored in ``most`` characters, or an empty string."""
-    if not text:
-        return "must not be empty"
-    if len(text) > most:
-        return f"is longer than {most} characters"
-    if any(ord(letter) < 32 or letter in "\x7f\x85\u2028\u2029" for letter in text):
-        return "must be one line without control characters"
-    return ""
+def _refuse(problem: str) -> None:
+    if problem:
+        raise _fault(problem)
 
 
 def _optional_text(most: int) -> Callable[[Any], str]:
@@ -72,40 +61,48 @@ def _flag(value: Any) -> bool:
         return True
     if word in _FALSE:
         return False
-    raise _fault("must be true or false" + (", without quotes" if _is_quoted(value) else ""))
+    raise _fault(refusals.NOT_FLAG + (", without quotes" if _is_quoted(value) else ""))
 
 
-def _whole(least: int, most: int) -> Callable[[Any], int]:
-    def check(value: Any) -> int:
-        if not isinstance(value, Scalar) or not value.plain or not _WHOLE.fullmatch(value):
-            hint = ", without quotes" if _is_quoted(value) else ""
-            raise _fault(f"must be a whole number, written in plain digits{hint}")
-        number = int(value)
-        if number < least:
-            raise _fault(f"must be at least {least}, not {number}")
-        if number > most:
-            raise _fault(f"must be at most {most}, not {number}")
-        return number
+def _number(value: Any) -> int:
+    if not isinstance(value, Scalar) or not value.plain or not _WHOLE.fullmatch(value):
+        raise _fault(refusals.NOT_WHOLE + (", without quotes" if _is_quoted(value) else ""))
+    return int(value)
 
-    return check
+
+def _count(value: Any) -> int:
+    number = _number(value)
+    _refuse(refusals.whole_number(number))
+    return number
+
+
+def _rank(value: Any) -> int:
+    """Priority or weight; 0 is left to the strategy, which may not need it."""
+    number = _number(value)
+    _refuse(refusals.rank(number) if number else "")
+    return number
+
+
+def _duration(value: Any) -> float:
+    if not isinstance(value, str):
+        raise _fault("must be a duration such as 30m, 1h30m or 90s, or a number of seconds")
+    text = value.strip()
+    try:
+        length = parse_duration(text.removeprefix("-"))
+    except ValueError as error:
+        raise _fault(str(error)) from error
+    return -length if text.startswith("-") else length
 
 
 def _seconds(value: Any) -> float:
-    if not isinstance(value, str):
-        raise _fault("must be a duration such as 30m, 1h30m or 90s, or a number of seconds")
-    try:
-        seconds = parse_duration(value)
-    except ValueError as error:
-        raise _fault(str(error)) from error
-    if not 0.001 <= seconds <= MAX_SECONDS:
-        raise _fault("must be above 0" if seconds < 0.001 else "is too long")
+    seconds = _duration(value)
+    _refuse(refusals.seconds(seconds))
     return seconds
 
 
 def _whole_seconds(value: Any) -> int:
-    seconds = _seconds(value)
-    if seconds != int(seconds):
-        raise _fault("must be a whole number of seconds")
+    seconds = _duration(value)
+    _refuse(refusals.whole_seconds(seconds))
     return int(seconds)
 
 
@@ -115,16 +112,16 @@ def _word(words: type[_Word], what: str) -> Callable[[Any], _Word]:
         for word in words:
             if word == text:
                 return word
-        shown = f' "{value}"' if isinstance(value, str) else ""
-        raise _fault(f"unknown {what}{shown}; it is one of {', '.join(words)}")
+        raise _fault(refusals.word(value, words, what))
 
     return check
 
 
 def _status(value: Any) -> int:
-    if not isinstance(value, Scalar) or not re.fullmatch(r"[1-5][0-9][0-9]", value) or not value.plain:
-        raise _fault("must be an HTTP status between 100 and 599")
-    return int(value)
+    is_number = isinstance(value, Scalar) and value.plain and _WHOLE.fullmatch(value)
+    number = int(value) if is_number else None
+    _refuse(refusals.status(number))
+    return number or 0
 
 
 def _model_id(value: Any) -> str:
@@ -134,7 +131,7 @@ def _model_id(value: Any) -> str:
         if unknown or "id" not in value:
             raise _fault("must be a model id, or a mapping with id")
         value = value["id"]
-    return _text(300)(value)
+    return _text(refusals.MAX_NAME)(value)
 
 
 def _is_quoted(value: Any) -> bool:
@@ -143,10 +140,10 @@ def _is_quoted(value: Any) -> bool:
 
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
-Rank = Annotated[int, BeforeValidator(_whole(0, MAX_RANK))]
-Count = Annotated[int, BeforeValidator(_whole(1, MAX_COUNT))]
-Name = Annotated[str, BeforeValidator(_text(300))]
-Line = Annotated[str, BeforeValidator(_optional_text(500))]
+Rank = Annotated[int, BeforeValidator(_rank)]
+Count = Annotated[int, BeforeValidator(_count)]
+Name = Annotated[str, BeforeValidator(_text(refusals.MAX_NAME))]
+Line = Annotated[str, BeforeValidator(_optional_text(refusals.MAX_LINE))]
 
 
 class Section(BaseModel):
@@ -244,9 +241,9 @@ class FileSection(Section):
 _AnySection = TypeVar("_AnySection", bound=Section)
 _SENTENCES: Final[Mapping[str, str]] = {
     "missing": "is required",
-    "model_type": "must be a mapping of keys and values",
-    "dict_type": "must be a mapping of keys and values",
-    "list_type": "must be a list",
+    "model_type": refusals.NOT_MAPPING,
+    "dict_type": refusals.NOT_MAPPING,
+    "list_type": refusals.NOT_LIST,
 }
 
 

@@ -5,17 +5,12 @@ Nothing here decides anything: ``routing.snapshot`` turns rows into a ``RoutingT
 
 from __future__ import annotations
 
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 
+from routing import validators
 from routing.kinds import KINDS
 from routing.types import DiscoveryState, InventoryMode, Strategy, WhenAllBlocked
-
-PROVIDER_NAME = RegexValidator(
-    r"\A[A-Za-z0-9._-]+\Z", "A provider name has letters, digits, dot, underscore and hyphen only."
-)
-TRIMMED = RegexValidator(r"\A\S(.*\S)?\Z", "A name must not begin or end with white space.")
 
 
 def default_statuses() -> list[int]:
@@ -66,7 +61,7 @@ class Provider(Switchable):
     ``probe_*`` is what the last model discovery found; writing it is not a revision.
     """
 
-    name = models.CharField(max_length=100, unique=True, validators=[PROVIDER_NAME])
+    name = models.CharField(max_length=100, unique=True, validators=[validators.provider_name])
     kind = models.CharField(max_length=50)
     base_url = models.CharField(
         "base URL",
@@ -79,11 +74,11 @@ class Provider(Switchable):
     credential_hint = models.CharField(max_length=12, blank=True, editable=False)
     configured_models = models.JSONField(default=list, blank=True)
     options = models.JSONField(default=dict, blank=True, help_text="Settings of the kind, by name.")
-    connect_timeout_s = models.FloatField(null=True, blank=True, validators=[MinValueValidator(0.001)])
-    first_byte_timeout_s = models.FloatField(null=True, blank=True, validators=[MinValueValidator(0.001)])
-    idle_timeout_s = models.FloatField(null=True, blank=True, validators=[MinValueValidator(0.001)])
-    total_timeout_s = models.FloatField(null=True, blank=True, validators=[MinValueValidator(0.001)])
-    max_in_flight = models.PositiveIntegerField(null=True, blank=True, validators=[MinValueValidator(1)])
+    connect_timeout_s = models.FloatField(null=True, blank=True)
+    first_byte_timeout_s = models.FloatField(null=True, blank=True)
+    idle_timeout_s = models.FloatField(null=True, blank=True)
+    total_timeout_s = models.FloatField(null=True, blank=True)
+    max_in_flight = models.PositiveIntegerField(null=True, blank=True)
     probe_state = models.CharField(
         max_length=20,
         default=DiscoveryState.UNPROBED,
@@ -145,14 +140,11 @@ class PolicyColumns(models.Model):
         max_length=50, blank=True, choices=[(name.value, name.value) for name in Strategy]
     )
     session_affinity = models.BooleanField(null=True, blank=True)
-    session_affinity_ttl_s = models.PositiveIntegerField(
-        null=True, blank=True, validators=[MinValueValidator(1)], help_text="Seconds."
-    )
+    session_affinity_ttl_s = models.PositiveIntegerField(null=True, blank=True, help_text="Seconds.")
     failover_enabled = models.BooleanField(null=True, blank=True)
     failover_max_attempts = models.PositiveIntegerField(
         null=True,
         blank=True,
-        validators=[MinValueValidator(1)],
         help_text="Upstream calls in all, the first included.",
     )
     failover_on_statuses = models.JSONField(null=True, blank=True, help_text="A list of statuses, 100-599.")
@@ -191,7 +183,7 @@ def policy_constraints(table: str) -> list[models.BaseConstraint]:
 class ModelPool(Switchable, PolicyColumns):
     """One canonical model: the name that clients send."""
 
-    canonical_model = models.CharField(max_length=300, unique=True, validators=[TRIMMED])
+    canonical_model = models.CharField(max_length=300, unique=True, validators=[validators.name])
     description = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -210,13 +202,9 @@ class PoolCandidate(Switchable):
 
     pool = models.ForeignKey(ModelPool, on_delete=models.CASCADE, related_name="candidates")
     provider = models.ForeignKey(Provider, on_delete=models.PROTECT, related_name="candidates")
-    model = models.CharField(max_length=300, validators=[TRIMMED], help_text="The exact upstream id.")
-    priority = models.PositiveIntegerField(
-        default=1, validators=[MinValueValidator(1), MaxValueValidator(1_000_000)], help_text="1 comes first."
-    )
-    weight = models.PositiveIntegerField(
-        default=1, validators=[MinValueValidator(1), MaxValueValidator(1_000_000)]
-    )
+    model = models.CharField(max_length=300, validators=[validators.name], help_text="The exact upstream id.")
+    priority = models.PositiveIntegerField(default=1, help_text="1 comes first.")
+    weight = models.PositiveIntegerField(default=1)
 
     class Meta:
         ordering = ["pool__canonical_model", "priority", "provider__name", "model"]
@@ -224,7 +212,6 @@ class PoolCandidate(Switchable):
             models.UniqueConstraint(
                 fields=["pool", "provider", "model"],
                 name="candidate_once_per_pool",
-                violation_error_message="This provider and model are already in the pool.",
             ),
             models.CheckConstraint(condition=Q(priority__gte=1), name="candidate_priority_positive"),
             models.CheckConstraint(condition=Q(weight__gte=1), name="candidate_weight_positive"),
@@ -258,8 +245,8 @@ class RoutingDefaults(PolicyColumns):
 class Alias(models.Model):
     """Another public name for a canonical model or an exact ``provider/model``; one level."""
 
-    name = models.CharField(max_length=300, unique=True, validators=[TRIMMED])
-    target = models.CharField(max_length=400, validators=[TRIMMED])
+    name = models.CharField(max_length=300, unique=True, validators=[validators.name])
+    target = models.CharField(max_length=400, validators=[validators.target])
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

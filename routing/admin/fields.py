@@ -1,4 +1,4 @@
-"""Form fields for lists: one name per line, statuses with commas between."""
+"""Form fields: names one per line, statuses with commas between, numbers; refused in the words of all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+
+from routing import refusals
 
 
 class LinesField(forms.CharField):
@@ -42,7 +44,12 @@ class StatusesField(forms.CharField):
         try:
             return [int(part) for part in value.replace(",", " ").split()]
         except ValueError as error:
-            raise ValidationError("Give statuses with commas between, for example 429, 503.") from error
+            raise ValidationError(refusals.sentence(refusals.NOT_STATUS)) from error
+
+    def validate(self, value: Any) -> None:
+        """Refuse what is no status."""
+        super().validate(value)
+        _refuse(refusals.statuses(value) if value else "")
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         """Compare as lists; what cannot be read has changed."""
@@ -50,3 +57,60 @@ class StatusesField(forms.CharField):
             return bool((initial or None) != self.to_python(data))
         except ValidationError:
             return True
+
+
+class WholeField(forms.IntegerField):
+    """A whole number above 0."""
+
+    default_error_messages = {"invalid": refusals.sentence(refusals.NOT_WHOLE)}
+
+    def __init__(self, *, min_value: int | None = None, max_value: int | None = None, **kwargs: Any) -> None:
+        # The bounds that Django takes from the column stay out: the rule has its own.
+        super().__init__(**kwargs)
+
+    def validate(self, value: Any) -> None:
+        """Refuse what is out of bounds."""
+        super().validate(value)
+        _refuse("" if value is None else self.problem(value))
+
+    def problem(self, value: int) -> str:
+        """What is wrong with the number."""
+        return refusals.whole_number(value)
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        """Let the arrows of the box begin at 1."""
+        return {**super().widget_attrs(widget), "min": 1}
+
+
+class RankField(WholeField):
+    """Priority or weight."""
+
+    def problem(self, value: int) -> str:
+        """What is wrong with the rank."""
+        return refusals.rank(value)
+
+
+class WholeSecondsField(WholeField):
+    """A whole number of seconds."""
+
+    default_error_messages = {"invalid": refusals.sentence(refusals.NOT_WHOLE_SECONDS)}
+
+    def problem(self, value: int) -> str:
+        """What is wrong with the time."""
+        return refusals.whole_seconds(value)
+
+
+class SecondsField(forms.FloatField):
+    """A number of seconds, from a millisecond on."""
+
+    default_error_messages = {"invalid": refusals.sentence(refusals.NOT_SECONDS)}
+
+    def validate(self, value: Any) -> None:
+        """Refuse what is out of bounds."""
+        super().validate(value)
+        _refuse("" if value is None else refusals.seconds(value))
+
+
+def _refuse(problem: str) -> None:
+    if problem:
+        raise ValidationError(refusals.sentence(problem))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django import forms
 
 from routing.admin.base import ServiceForm
-from routing.admin.fields import StatusesField
+from routing.admin.fields import StatusesField, WholeField, WholeSecondsField
 from routing.types import PoolPolicy
 
 LABELS: Final = {
@@ -22,6 +22,12 @@ LABELS: Final = {
 
 class PolicyForm(ServiceForm):
     """A form with the policy columns; an empty one shows the value that it inherits."""
+
+    class Meta:
+        field_classes: ClassVar = {
+            "session_affinity_ttl_s": WholeSecondsField,
+            "failover_max_attempts": WholeField,
+        }
 
     failover_on_statuses = StatusesField(required=False, help_text="With commas between.")
 

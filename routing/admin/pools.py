@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import Count, QuerySet
@@ -15,6 +16,7 @@ from django.utils.safestring import SafeString
 from routing import queries, services
 from routing.admin import marks, standing
 from routing.admin.base import ServiceAdmin, ServiceForm, switch_action
+from routing.admin.fields import RankField
 from routing.admin.policy import PolicyForm
 from routing.admin.standing import Standing, StandingList
 from routing.models import ModelPool, PoolCandidate
@@ -30,6 +32,19 @@ class PoolForm(PolicyForm):
     def inherited(self) -> PoolPolicy:
         """The routing defaults."""
         return queries.default_policy()
+
+
+class CandidateForm(forms.ModelForm):  # type: ignore[type-arg]  # the model is named by the inline
+    """One candidate. Whether its pool has it already is seen where the pool is seen as a whole."""
+
+    class Meta:
+        field_classes: ClassVar = {"priority": RankField, "weight": RankField}
+
+    def validate_unique(self) -> None:
+        """Left to the service."""
+
+    def validate_constraints(self) -> None:
+        """Left to the service."""
 
 
 class CandidateFormSet(BaseInlineFormSet):  # type: ignore[type-arg]  # Django's base is generic in stubs only
@@ -54,9 +69,11 @@ class CandidateFormSet(BaseInlineFormSet):  # type: ignore[type-arg]  # Django's
             if row and not row.get("DELETE")
         ]
 
+    def validate_unique(self) -> None:
+        """Left to the service."""
+
     def clean(self) -> None:
         """Let the service look at the pool as a whole."""
-        super().clean()
         form: ServiceForm = self.instance.admin_form
         if any(self.errors) or form.errors:
             return
@@ -69,6 +86,7 @@ class CandidateInline(admin.TabularInline):  # type: ignore[type-arg]  # Django'
     """The candidates of a pool, each with how it stands."""
 
     model = PoolCandidate
+    form = CandidateForm
     formset = CandidateFormSet
     verbose_name = "candidate"
     verbose_name_plural = "candidates"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -18,7 +18,7 @@ from routing import queries, services
 from routing.admin import marks, standing
 from routing.admin.base import ServiceAdmin, ServiceForm, switch_action
 from routing.admin.discovery import ask_and_tell, check_connections, discover_models
-from routing.admin.fields import LinesField
+from routing.admin.fields import LinesField, SecondsField, WholeField
 from routing.admin.standing import Standing, StandingList
 from routing.kinds import KINDS
 from routing.models import ModelPool, Provider, kind_choices
@@ -28,6 +28,15 @@ MOST_MODELS_SHOWN = 200
 
 class ProviderForm(ServiceForm):
     """A provider; its key is write-only."""
+
+    class Meta:
+        field_classes: ClassVar = {
+            "connect_timeout_s": SecondsField,
+            "first_byte_timeout_s": SecondsField,
+            "idle_timeout_s": SecondsField,
+            "total_timeout_s": SecondsField,
+            "max_in_flight": WholeField,
+        }
 
     kind = forms.ChoiceField(choices=kind_choices)
     configured_models = LinesField(required=False, help_text="One exact upstream id per line.")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeVar
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.utils import html
+
+from routing import refusals
+
+Taken = TypeVar("Taken")
 
 LARGEST_NUMBER: Final = 2**63 - 1
 _IGNORED: Final = frozenset({"csrfmiddlewaretoken"})
@@ -24,7 +27,7 @@ class OnOff(serializers.ChoiceField):
     The box that nobody ticked would post ``False`` and switch something off that nobody meant.
     """
 
-    default_error_messages = {"invalid_choice": "Say true or false."}
+    default_error_messages = {"invalid_choice": refusals.sentence(refusals.NOT_FLAG)}
 
     def __init__(self, **kwargs: Any) -> None:
         # Blank is allowed for the form only: its choice begins with neither.
@@ -87,17 +90,91 @@ class Confirm(serializers.Field):  # type: ignore[type-arg]  # two types in, two
 
 
 class Seconds(serializers.FloatField):
-    """A duration that can be counted: finite, above zero, ten years at most."""
+    """A number of seconds, from a millisecond on; ``most`` is what the place itself allows."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(min_value=0.001, max_value=3_660 * 86_400.0, **kwargs)
+    default_error_messages = {"invalid": refusals.sentence(refusals.NOT_SECONDS)}
+
+    def __init__(self, *, most: float = refusals.MAX_SECONDS, **kwargs: Any) -> None:
+        super().__init__(min_value=0.001, max_value=most, **kwargs)
 
     def to_internal_value(self, data: Any) -> float:
-        """Seconds; ``nan`` compares with nothing, so the bounds alone would let it in."""
+        """Seconds."""
         value: float = super().to_internal_value(data)
-        if math.isnan(value):
-            self.fail("invalid")
-        return value
+        return _unless(refusals.seconds(value), value)
+
+
+class Whole(serializers.IntegerField):
+    """A whole number above 0."""
+
+    default_error_messages = {"invalid": refusals.sentence(refusals.NOT_WHOLE)}
+
+    def __init__(self, *, most: int = refusals.MAX_COUNT, **kwargs: Any) -> None:
+        super().__init__(min_value=1, max_value=most, **kwargs)
+
+    def to_internal_value(self, data: Any) -> int:
+        """The number."""
+        value: int = super().to_internal_value(data)
+        return _unless(refusals.whole_number(value, most=self.max_value or value), value)
+
+
+class WholeSeconds(serializers.IntegerField):
+    """A whole number of seconds."""
+
+    default_error_messages = {"invalid": refusals.sentence(refusals.NOT_WHOLE_SECONDS)}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=1, max_value=refusals.MAX_SECONDS, **kwargs)
+
+    def to_internal_value(self, data: Any) -> int:
+        """Seconds."""
+        value: int = super().to_internal_value(data)
+        return _unless(refusals.whole_seconds(value), value)
+
+
+class Status(serializers.IntegerField):
+    """An HTTP status."""
+
+    default_error_messages = {"invalid": refusals.sentence(refusals.NOT_STATUS)}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=100, max_value=599, **kwargs)
+
+    def to_internal_value(self, data: Any) -> int:
+        """The number."""
+        value: int = super().to_internal_value(data)
+        return _unless(refusals.status(value), value)
+
+
+class Word(serializers.ChoiceField):
+    """One of a few words; ``what`` is what they say, for example ``strategy``."""
+
+    def __init__(self, words: Iterable[str], what: str, **kwargs: Any) -> None:
+        self.words, self.what = tuple(words), what
+        super().__init__(choices=self.words, **kwargs)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """The word."""
+        return _unless(refusals.word(data, self.words, self.what), data)
+
+
+class OptionText(serializers.CharField):
+    """The value of a provider's option."""
+
+    default_error_messages = {"invalid": refusals.sentence(refusals.NOT_TEXT)}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_blank=True, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        """The text."""
+        value: str = super().to_internal_value(data)
+        return _unless(refusals.option(value), value)
+
+
+def _unless(problem: str, value: Taken) -> Taken:
+    if problem:
+        raise serializers.ValidationError(refusals.sentence(problem), code="invalid")
+    return value
 
 
 class Strict(serializers.Serializer[Any]):

@@ -6,17 +6,31 @@ from typing import Any, Final
 
 from rest_framework import serializers
 
+from routing import refusals
 from routing.api.answers import Answer
-from routing.api.fields import OnOff, Seconds, Strict, WriteBody
+from routing.api.fields import (
+    OnOff,
+    OptionText,
+    Seconds,
+    Status,
+    Strict,
+    Whole,
+    WholeSeconds,
+    Word,
+    WriteBody,
+)
 from routing.kinds import KINDS
 from routing.types import DiscoveryState, InventoryMode, Strategy, WhenAllBlocked
 
-LARGEST_COUNT: Final = 2**31 - 1
+NOT_LIST: Final = {"not_a_list": refusals.sentence(refusals.NOT_LIST)}
+NOT_MAPPING: Final = {"not_a_dict": refusals.sentence(refusals.NOT_MAPPING)}
 
 
 def names(**kwargs: Any) -> serializers.ListField:
     """A list of model names."""
-    return serializers.ListField(child=serializers.CharField(max_length=300), **kwargs)
+    return serializers.ListField(
+        child=serializers.CharField(max_length=300), error_messages={**NOT_LIST}, **kwargs
+    )
 
 
 class SetBy(Answer):
@@ -38,11 +52,23 @@ class Discovered(Answer):
     error = serializers.CharField(required=False)
 
 
+class Kind(serializers.ChoiceField):
+    """A kind of provider."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Its name."""
+        if data not in self.choices:
+            raise serializers.ValidationError(
+                refusals.sentence(refusals.unknown_type(str(data), self.choices))
+            )
+        return data
+
+
 class ProviderBody(WriteBody):
     """One upstream account. `credential` is taken and never shown; left out, the stored one stays."""
 
     name = serializers.CharField(max_length=100)
-    kind = serializers.ChoiceField(list(KINDS))
+    kind = Kind(list(KINDS))
     base_url = serializers.CharField(max_length=500, allow_blank=True, default="")
     credential = serializers.CharField(
         write_only=True,
@@ -53,14 +79,12 @@ class ProviderBody(WriteBody):
     )
     credential_status = serializers.CharField(read_only=True, help_text="The reference, or how a key ends.")
     configured_models = names(default=list)
-    options = serializers.DictField(child=serializers.CharField(allow_blank=True), default=dict)
+    options = serializers.DictField(child=OptionText(), default=dict, error_messages={**NOT_MAPPING})
     connect_timeout_s = Seconds(allow_null=True, default=None)
     first_byte_timeout_s = Seconds(allow_null=True, default=None)
     idle_timeout_s = Seconds(allow_null=True, default=None)
     total_timeout_s = Seconds(allow_null=True, default=None)
-    max_in_flight = serializers.IntegerField(
-        allow_null=True, default=None, min_value=1, max_value=LARGEST_COUNT
-    )
+    max_in_flight = Whole(allow_null=True, default=None)
     enabled = OnOff(required=False)
     switch = SetBy(read_only=True, allow_null=True)
     discovery = Discovered(read_only=True)
@@ -79,11 +103,9 @@ class FailoverBody(Strict):
     """Failover; null: as in the defaults."""
 
     enabled = OnOff(allow_null=True, default=None)
-    max_attempts = serializers.IntegerField(
-        allow_null=True, default=None, min_value=1, max_value=LARGEST_COUNT
-    )
+    max_attempts = Whole(allow_null=True, default=None)
     retry_on_statuses = serializers.ListField(
-        child=serializers.IntegerField(min_value=100, max_value=599), allow_null=True, default=None
+        child=Status(), allow_null=True, default=None, error_messages={**NOT_LIST}
     )
     retry_on_model_errors = OnOff(allow_null=True, default=None)
 
@@ -91,13 +113,11 @@ class FailoverBody(Strict):
 class PolicyBody(WriteBody):
     """How to route; null: as in the defaults, and in the defaults: the built-in value."""
 
-    strategy = serializers.ChoiceField(list(Strategy), allow_null=True, default=None)
+    strategy = Word(Strategy, "strategy", allow_null=True, default=None)
     session_affinity = OnOff(allow_null=True, default=None)
-    session_affinity_ttl_s = serializers.IntegerField(
-        allow_null=True, default=None, min_value=1, max_value=LARGEST_COUNT
-    )
+    session_affinity_ttl_s = WholeSeconds(allow_null=True, default=None)
     failover = FailoverBody(required=False)
-    when_all_blocked = serializers.ChoiceField(list(WhenAllBlocked), allow_null=True, default=None)
+    when_all_blocked = Word(WhenAllBlocked, "word", allow_null=True, default=None)
 
 
 class CandidateBody(Strict):
@@ -105,8 +125,8 @@ class CandidateBody(Strict):
 
     provider_name = serializers.CharField(max_length=100)
     model = serializers.CharField(max_length=300)
-    priority = serializers.IntegerField(default=1, min_value=1, max_value=1_000_000)
-    weight = serializers.IntegerField(default=1, min_value=1, max_value=1_000_000)
+    priority = Whole(most=refusals.MAX_RANK, default=1)
+    weight = Whole(most=refusals.MAX_RANK, default=1)
     enabled = OnOff(required=False)
     switch = SetBy(read_only=True, allow_null=True)
 
@@ -126,9 +146,7 @@ class PoolBody(PolicyBody):
 class DefaultsBody(PolicyBody):
     """What holds where a pool says nothing."""
 
-    configured_provider_models_mode = serializers.ChoiceField(
-        list(InventoryMode), default=InventoryMode.FALLBACK.value
-    )
+    configured_provider_models_mode = Word(InventoryMode, "mode", default=InventoryMode.FALLBACK.value)
 
 
 class AliasBody(WriteBody):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer, extend_schema
 from rest_framework import serializers
@@ -19,6 +19,9 @@ from routing.api.permissions import Right
 from routing.models import ModelPool, PoolCandidate, Provider
 from routing.services.switches import Row
 
+LONGEST_SWITCH_S: Final = 3_660 * 86_400.0
+"""Ten years."""
+
 
 class SwitchBody(WriteBody):
     """A switch to set. Names that the kind does not have are left out."""
@@ -31,7 +34,7 @@ class SwitchBody(WriteBody):
     model = serializers.CharField(required=False, allow_blank=True, max_length=300)
     enabled = OnOff()
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
-    expires_in_s = Seconds(required=False, allow_null=True)
+    expires_in_s = Seconds(most=LONGEST_SWITCH_S, required=False, allow_null=True)
 
 
 class SwitchKey(WriteBody):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeVar, Unpack
 
-from routing import keys
+from routing import keys, refusals
 from routing.models import AdminToken, ClientKey
 from routing.services.errors import Invalid, NotFound
-from routing.services.fields import Values, is_names, lay, save
+from routing.services.fields import Values, lay, save
 from routing.services.writing import How, write
 
 CLIENT_KEY_COLUMNS: Final = ("name", "user_path", "models", "enabled", "expires_at")
@@ -61,7 +61,7 @@ def revoke_admin_token(*, token_id: int, **how: Unpack[How]) -> AdminToken:
 def put_client_key(row: ClientKey, values: Values) -> ClientKey:
     """Lay values over a client key, inside a write."""
     lay(row, values, CLIENT_KEY_COLUMNS)
-    if not is_names(row.models) or any("*" in name[:-1] for name in row.models):
+    if refusals.names(row.models) or any("*" in name[:-1] for name in row.models):
         raise Invalid("A list of names; a * may stand at the end of one.", param="models")
     row.user_path = user_path(row.user_path)
     save(row)

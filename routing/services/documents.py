@@ -250,6 +250,6 @@ def _at(key: str, step: Callable[[], object]) -> None:
     try:
         step()
     except ServiceError as error:
-        error.message = f"{key}: {error.message}"
+        error.message = f"{key}{' ' + error.param if error.param else ''}: {error.message}"
         error.args = (error.message,)
         raise

@@ -9,11 +9,9 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ValidationError
 from django.db import models
 
-from routing.assembly import BadRowError, merge_policy
-from routing.config_providers import base_url_problem
+from routing import refusals
 from routing.kinds import KINDS
 from routing.services.errors import Invalid
-from routing.types import PoolPolicy
 
 Values = Mapping[str, Any]
 
@@ -46,8 +44,10 @@ def save(row: models.Model, *, exclude: Iterable[str] = ()) -> None:
 
 
 def invalid(errors: Mapping[str, list[str]]) -> Invalid:
-    """One error from many; ``__all__`` is the object as a whole."""
+    """One error from many; ``__all__`` is the object as a whole. A problem alone is named by ``param``."""
     first = next(iter(errors))
+    if [len(texts) for texts in errors.values()] == [1]:
+        return Invalid(errors[first][0], param=None if first == "__all__" else first, errors=errors)
     message = " ".join(
         text if name == "__all__" else f"{name}: {text}" for name, texts in errors.items() for text in texts
     )
@@ -55,46 +55,56 @@ def invalid(errors: Mapping[str, list[str]]) -> Invalid:
 
 
 def check_provider(values: Values) -> None:
-    """Kind, base URL, models and options of a provider, all problems at once.
+    """Kind, base URL, models, options and limits of a provider, all problems at once.
 
     Raises:
         Invalid: with all that is wrong, by column.
     """
-    errors: dict[str, list[str]] = {}
     kind = KINDS.get(values["kind"])
-    if kind is None:
-        errors["kind"] = [f"Unknown kind {values['kind']!r}; it is one of {', '.join(sorted(KINDS))}."]
-    elif not values["base_url"] and not kind.default_base_url:
-        errors["base_url"] = [f"It is required for the type {kind.name}."]
-    if values["base_url"] and (problem := url_problem(values["base_url"])):
-        errors["base_url"] = [problem]
-    if not is_names(values["configured_models"]):
-        errors["configured_models"] = ["A list of model names without white space around them."]
-    if not _is_texts(values["options"]):
-        errors["options"] = ["A mapping of names to texts."]
-    if errors:
-        raise invalid(errors)
+    problems = {
+        "kind": "" if kind else refusals.unknown_type(values["kind"], KINDS),
+        "base_url": refusals.base_url(values["base_url"]) if values["base_url"] else "",
+        "configured_models": refusals.names(values["configured_models"]),
+        "options": refusals.options(values["options"]),
+    }
+    if kind is not None and not values["base_url"] and not kind.default_base_url:
+        problems["base_url"] = refusals.no_base_url(kind.name)
+    for column in ("connect_timeout_s", "first_byte_timeout_s", "idle_timeout_s", "total_timeout_s"):
+        problems[column] = "" if values[column] is None else refusals.seconds(values[column])
+    if values["max_in_flight"] is not None:
+        problems["max_in_flight"] = refusals.whole_number(values["max_in_flight"])
+    refuse(problems)
 
 
 def check_policy(values: Values) -> None:
-    """The policy columns of a pool or of the defaults.
+    """The policy columns of a pool or of the defaults; null and empty text are "not set".
 
     Raises:
-        Invalid: a value of the wrong type or out of its range.
+        Invalid: with all that is wrong, by column.
     """
-    for name, value in values.items():
-        try:
-            merge_policy(PoolPolicy(), {name: value})
-        except BadRowError as error:
-            raise Invalid(str(error).removeprefix("Its policy cannot be used: "), param=name) from error
+    refuse(
+        {name: rule(values[name]) for name, rule in refusals.POLICY.items() if not _is_unset(values[name])}
+    )
 
 
-def url_problem(url: str) -> str:
-    """Why this cannot be a base URL, in the words of the import; or an empty string."""
-    problem = base_url_problem(url)
-    if not problem and any(character.isspace() for character in url):
-        problem = "must not have white space"
-    return f"It {problem}." if problem else ""
+def check_rank(values: Values) -> None:
+    """Priority and weight of a candidate.
+
+    Raises:
+        Invalid: with all that is wrong, by column.
+    """
+    refuse({name: refusals.rank(values[name]) for name in ("priority", "weight")})
+
+
+def refuse(problems: Mapping[str, str]) -> None:
+    """Refuse what has a problem; an empty one is none.
+
+    Raises:
+        Invalid: there is one.
+    """
+    errors = {name: [refusals.sentence(problem)] for name, problem in problems.items() if problem}
+    if errors:
+        raise invalid(errors)
 
 
 def origin(url: str) -> tuple[str, str, int | None]:
@@ -104,14 +114,5 @@ def origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, (parts.hostname or "").lower(), parts.port or default
 
 
-def is_names(value: object) -> bool:
-    """Whether this is a list of trimmed, non-empty names."""
-    return isinstance(value, list) and all(
-        isinstance(name, str) and name and name == name.strip() and len(name) <= 300 for name in value
-    )
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(name, str) and isinstance(text, str) for name, text in value.items()
-    )
+def _is_unset(value: object) -> bool:
+    return value is None or value == ""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Unpack
 
-from routing import queries
+from routing import queries, refusals
 from routing.models import Alias, ModelPool, PoolCandidate, Provider, RoutingDefaults
 from routing.services.errors import Conflict, Invalid, NotFound
-from routing.services.fields import Values, check_policy, lay, save
-from routing.services.providers import get_provider
+from routing.services.fields import Values, check_policy, check_rank, invalid, lay, refuse, save
 from routing.services.switches import switch_row
 from routing.services.writing import How, Writing, write
 
@@ -45,7 +44,7 @@ def save_pool(
         if candidates is not None:
             _replace_candidates(writing, row, candidates, how.get("reason", ""))
         if not row.candidates.exists():
-            raise Invalid("A pool needs at least one candidate.", param="candidates", code="empty_pool")
+            raise Invalid(refusals.sentence(refusals.EMPTY_POOL), param="candidates", code="empty_pool")
     return row
 
 
@@ -100,7 +99,7 @@ def put_pool(canonical_model: str, values: Values) -> ModelPool:
     name = canonical_model.strip()
     row = ModelPool.objects.filter(canonical_model=name).first() or ModelPool(canonical_model=name)
     if not row.pk and Alias.objects.filter(name=name).exists():
-        raise Invalid(f"An alias has the name {name}.", param="canonical_model")
+        refuse({"canonical_model": refusals.ALIAS_HAS_NAME})
     lay(row, values, ("description", *queries.POLICY_FIELDS))
     check_policy({column: getattr(row, column) for column in queries.POLICY_FIELDS})
     save(row)
@@ -110,6 +109,7 @@ def put_pool(canonical_model: str, values: Values) -> ModelPool:
 def put_candidate(row: PoolCandidate, values: Values) -> PoolCandidate:
     """Lay values over a candidate, inside a write."""
     lay(row, values, queries.CANDIDATE_FIELDS)
+    check_rank({"priority": row.priority, "weight": row.weight})
     save(row)
     return row
 
@@ -136,19 +136,9 @@ def check_alias(row: Alias) -> None:
     Raises:
         Invalid: it does not.
     """
-    pools = ModelPool.objects
-    if pools.filter(canonical_model=row.name).exists():
-        raise Invalid(f"A model pool has the name {row.name}.", param="name")
-    if pools.filter(canonical_model=row.target).exists():
-        return
-    if Alias.objects.filter(name=row.target).exists():
-        raise Invalid(f"{row.target} is an alias itself; an alias leads there in one step.", param="target")
-    provider, _, model = row.target.partition("/")
-    if not model or not Provider.objects.filter(name=provider).exists():
-        raise Invalid(
-            f"{row.target} is neither a canonical model nor provider/model of a known provider.",
-            param="target",
-        )
+    if _is_pool(row.name):
+        refuse({"name": refusals.POOL_HAS_NAME})
+    refuse({"target": refusals.alias_target(row.name, row.target, _STORED)})
 
 
 def put_defaults(values: Values) -> RoutingDefaults:
@@ -184,11 +174,12 @@ def _replace_candidates(
         where = f"candidates.{index}"
         row = _wanted_row(pool, values, where)
         if row.pk in kept:
-            raise Invalid(f"{row.provider.name}/{row.model} stands twice.", param=where)
+            refuse({where: refusals.twice(row.provider.name, row.model)})
         try:
             put_candidate(row, {k: v for k, v in values.items() if k not in _IDENTITY | _SWITCH})
         except Invalid as error:
-            raise Invalid(error.message, param=where, errors={where: [error.message]}) from error
+            found = error.errors.items()
+            raise invalid({_within(where, name): list(texts) for name, texts in found}) from error
         if "enabled" in values and (values["enabled"] != row.enabled or "switch_reason" in values):
             switch_row(row, values["enabled"], reason=values.get("switch_reason", reason), writing=writing)
         kept.add(row.pk)
@@ -196,11 +187,28 @@ def _replace_candidates(
 
 
 def _wanted_row(pool: ModelPool, values: Mapping[str, Any], where: str) -> PoolCandidate:
-    try:
-        provider = get_provider(values.get("provider_name", ""))
-    except NotFound as error:
-        raise Invalid(error.message, param=f"{where}.provider_name", code="provider_not_found") from error
+    name = values.get("provider_name", "")
+    provider = Provider.objects.filter(name=name).first()
+    if provider is None:
+        problem = refusals.unknown_provider(name, Provider.objects.values_list("name", flat=True))
+        param = f"{where}.provider_name"
+        raise Invalid(refusals.sentence(problem), param=param, code="provider_not_found")
     model = str(values.get("model", "")).strip()
-    if not model:
-        raise Invalid("A candidate needs the exact upstream model.", param=f"{where}.model")
+    refuse({f"{where}.model": refusals.text(model, refusals.MAX_NAME)})
     return candidate_row(pool, provider, model)
+
+
+def _within(where: str, name: str) -> str:
+    return where if name == "__all__" else f"{where}.{name}"
+
+
+def _is_pool(name: str) -> bool:
+    return ModelPool.objects.filter(canonical_model=name).exists()
+
+
+_STORED: Final = refusals.Neighbours(
+    is_pool=_is_pool,
+    is_provider=lambda name: Provider.objects.filter(name=name).exists(),
+    leads=lambda name: Alias.objects.filter(name=name).values_list("target", flat=True).first(),
+    pools=lambda: ModelPool.objects.values_list("canonical_model", flat=True),
+)

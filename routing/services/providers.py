@@ -9,7 +9,7 @@ from typing import Any, Unpack
 from django.db import transaction
 from django.db.models import F
 
-from routing import credentials, queries
+from routing import credentials, queries, refusals
 from routing.discovery import LONGEST_ID, ProbeResult
 from routing.document import Change, object_key
 from routing.kinds import KINDS
@@ -76,7 +76,7 @@ def put_provider(writing: Writing, name: str, values: Values) -> Provider:
         _set_credential(writing, row, values["credential"])
     elif target is not None and _has_credential(row) and origin(_url(row)) != target:
         raise Invalid(
-            "The base URL leads to another host: give the credential again.",
+            refusals.sentence(refusals.OTHER_HOST),
             param="credential",
             code="credential_required",
         )

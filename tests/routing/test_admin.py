@@ -476,5 +476,5 @@ def test_base_url_is_refused_in_the_words_of_the_import(ada, tmp_path, base_url)
     response = ada.post(url("provider", "add"), provider_data(kind="openai_compatible", base_url=base_url))
 
     (said,) = errors(response)["base_url"]
-    assert said.removeprefix("It ").removesuffix(".") in str(imported.value)
+    assert said[1:].removesuffix(".") in str(imported.value)
     assert models.Provider.objects.count() == 0

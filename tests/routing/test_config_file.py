@@ -130,8 +130,8 @@ def test_parse_reports_every_problem_at_once_with_path_and_line():
         "seconds (line 9)",
         'routing.defaults.strategy: unknown strategy "random"; it is one of priority_failover, '
         "weighted_round_robin (line 10)",
-        'routing.model_pools.p.candidates[0].provider: unknown provider "nine"; add it under providers (line 14)',
-        "routing.model_pools.p.candidates[0].weight: must be at least 0, not -1 (line 14)",
+        'routing.model_pools.p.candidates[0].provider: unknown provider "nine"; add it first (line 14)',
+        "routing.model_pools.p.candidates[0].weight: must be at least 1, not -1 (line 14)",
         "routing.model_pools.q.candidates: a pool needs at least one candidate (line 16)",
         "extra: unknown key (line 17)",
     ]
@@ -140,11 +140,11 @@ def test_parse_reports_every_problem_at_once_with_path_and_line():
 @pytest.mark.parametrize(
     ("candidate", "pool", "problem"),
     [
-        ("{provider: one, model: m, priority: 0}", "", ".priority: must be above 0 for priority_failover"),
+        ("{provider: one, model: m, priority: 0}", "", ".priority: must be at least 1, not 0"),
         (
             "{provider: one, model: m, weight: 0}",
             "strategy: weighted_round_robin",
-            ".weight: must be above 0 for weighted_round_robin",
+            ".weight: must be at least 1, not 0",
         ),
         (
             "{provider: one, model: m, priority: 010}",
@@ -196,7 +196,7 @@ def test_parse_keeps_a_zero_that_the_strategy_does_not_need_as_one():
 def test_parse_judges_ranks_by_the_strategy_of_the_defaults():
     weighted = {"defaults": {**UNSET_DEFAULTS, "strategy": "weighted_round_robin"}}
     text = with_candidate("{provider: one, model: m, weight: 0}")
-    problem = "routing.model_pools.p.candidates[0].weight: must be above 0 for weighted_round_robin (line 8)"
+    problem = "routing.model_pools.p.candidates[0].weight: must be at least 1, not 0 (line 8)"
 
     assert faults(text, around(current=weighted)) == [problem]
     assert faults(text, around(current=weighted, prune=True)) == []
@@ -217,7 +217,7 @@ def test_parse_refuses_a_candidate_twice():
         ('session_affinity: "on"', "session_affinity: must be true or false, without quotes"),
         ("session_affinity_ttl: 0", "session_affinity_ttl: must be above 0"),
         ("session_affinity_ttl: 1500ms", "session_affinity_ttl: must be a whole number of seconds"),
-        ("session_affinity_ttl: 1000000h", "session_affinity_ttl: is too long"),
+        ("session_affinity_ttl: 1000000h", "session_affinity_ttl: must be at most 2147483647 seconds"),
         ("failover: true", "failover: must be a mapping of keys and values"),
         ("failover: {retries: 3}", "failover.retries: unknown key"),
         ("failover: {retry_on_statuses: 503}", "failover.retry_on_statuses: must be a list"),
@@ -339,7 +339,7 @@ def test_parse_lets_a_file_refer_to_what_stays_without_prune():
         f'aliases.a: unknown target "older": {unknown}',
         f'aliases.b: unknown target "old/m": {unknown}',
         f'aliases.c: unknown target "short": {unknown}',
-        'routing.model_pools.p.candidates[0].provider: unknown provider "old"; add it under providers (line 5)',
+        'routing.model_pools.p.candidates[0].provider: unknown provider "old"; add it first (line 5)',
     ]
 
 
@@ -348,7 +348,7 @@ def test_parse_refuses_a_pool_named_like_an_alias_that_stays():
     current = {"alias/pool": {"target": "one/m"}}
 
     assert faults(GOOD, around(current=current)) == [
-        "routing.model_pools.pool: an alias of this name exists; remove one of the two (line 10)"
+        "routing.model_pools.pool: an alias has this name; an alias and a pool cannot share one (line 10)"
     ]
     assert faults(GOOD, around(current=current, prune=True)) == []
 
@@ -367,7 +367,7 @@ def test_parse_refuses_a_pool_named_like_an_alias_that_stays():
         ("{type: vllm, base_url: 'http://h:99999/v1'}", "base_url: is not a URL"),
         (
             "{type: vllm, base_url: 'http://u:p@h/v1'}",
-            "base_url: must not hold a user name or password; use api_key",
+            "base_url: must not hold a user name or password; the key has a field of its own",
         ),
         ("{type: vllm, base_url: 'http://h/v1?x=1'}", "base_url: must not have a query or a fragment"),
         (
@@ -516,8 +516,8 @@ def test_parse_warns_of_a_provider_without_the_key_it_needs():
     ("base_url", "problems"),
     [
         ("https://api.openai.com:443/v2", []),
-        ("https://example.com/v1", ["leads to another host than before: give api_key again"]),
-        ("http://api.openai.com/v1", ["leads to another host than before: give api_key again"]),
+        ("https://example.com/v1", ["the base URL leads to another host than before: give the key again"]),
+        ("http://api.openai.com/v1", ["the base URL leads to another host than before: give the key again"]),
     ],
 )
 def test_parse_does_not_carry_a_stored_credential_to_another_host(base_url, problems):

@@ -371,8 +371,8 @@ def test_saving_a_pool_replaces_its_candidates_and_keeps_their_switches(two_pool
         ([], "candidates"),
         ([{"provider_name": "zzz", "model": "m"}], "candidates.0.provider_name"),
         ([{"provider_name": "a", "model": " "}], "candidates.0.model"),
-        ([{"provider_name": "a", "model": "m", "weight": 0}], "candidates.0"),
-        ([{"provider_name": "a", "model": "m", "priority": -1}], "candidates.0"),
+        ([{"provider_name": "a", "model": "m", "weight": 0}], "candidates.0.weight"),
+        ([{"provider_name": "a", "model": "m", "priority": -1}], "candidates.0.priority"),
         ([{"provider_name": "a", "model": "m"}, {"provider_name": "a", "model": "m"}], "candidates.1"),
     ],
 )
@@ -753,7 +753,9 @@ def test_document_that_is_refused_names_the_object():
             desired=DESIRED | {"alias/bad": {"target": "zzz"}}, actor=ADA, source="import"
         )
 
-    assert caught.value.message.startswith("alias/bad: zzz is neither")
+    assert caught.value.message == (
+        'alias/bad target: Unknown target "zzz": neither a pool nor provider/model of a known provider.'
+    )
     assert models.Provider.objects.count() == 0
 
 

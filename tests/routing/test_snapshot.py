@@ -223,11 +223,15 @@ def test_bad_rows_are_left_out_and_reported(caplog):
     assert list(table.pools) == ["m"]
     assert table.skipped == (
         SkippedRow("provider/bad", "Unknown kind 'gone'."),
-        SkippedRow("provider/nowhere", "The kind azure_openai needs a base URL."),
+        SkippedRow("provider/nowhere", "Its base URL is required for the type azure_openai."),
         SkippedRow("provider/odd", "configured_models is not a list of names."),
         SkippedRow("candidate/m/bad/x", "Its provider cannot be used."),
-        SkippedRow("pool/n", "Its policy cannot be used: 9 is not a status from 100 to 599."),
-        SkippedRow("alias/m", "A model pool has this name."),
+        SkippedRow(
+            "pool/n",
+            "Its policy cannot be used: "
+            "failover.retry_on_statuses must be an HTTP status between 100 and 599.",
+        ),
+        SkippedRow("alias/m", "A pool has this name; an alias and a pool cannot share one."),
         SkippedRow(f"client_key/{key.pk}", "The digest is not hexadecimal."),
     )
     messages = [record.getMessage() for record in caplog.records]
