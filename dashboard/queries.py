@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from django.conf import settings
 
 from dashboard.feed import Line, lines
-from proxying.traffic_reads import Traffic, read_traffic
+from proxying.traffic import History, Window
+from proxying.traffic_reads import Traffic, read_history, read_traffic
 from routing import live
-from routing.document import from_json
+from routing.document import from_json, object_key
 from routing.models import Alias, ClientKey, ModelPool, PoolCandidate, Provider, RoutingRevision
 from routing.queries import credential_text, revisions
 from routing.resolver import Resolver, Survey
@@ -21,7 +22,7 @@ PAGE_SIZE = 50
 
 @dataclass(frozen=True, slots=True)
 class PoolChange:
-    """A revision with the lines that are about one pool."""
+    """A revision with the lines that are about one pool and the providers that it uses."""
 
     revision: RoutingRevision
     lines: tuple[Line, ...]
@@ -37,6 +38,11 @@ def traffic() -> Traffic:
     return read_traffic()
 
 
+def history(canonical_model: str, window: Window) -> History:
+    """One pool's numbers over a window."""
+    return read_history(canonical_model, window)
+
+
 def changes(*, before: int | None = None, touching: str = "", size: int = PAGE_SIZE) -> list[RoutingRevision]:
     """Revisions, newest first, from below ``before``; one more than ``size`` when there are more.
 
@@ -50,21 +56,22 @@ def changes(*, before: int | None = None, touching: str = "", size: int = PAGE_S
     return list(rows[: size + 1])
 
 
-def changes_of_pool(canonical_model: str, *, looked_at: int = 300, size: int = 8) -> list[PoolChange]:
-    """What changed the pool, one of its candidates, among the last revisions."""
+def changes_of_pool(
+    canonical_model: str, providers: Iterable[str], *, looked_at: int = 300
+) -> list[PoolChange]:
+    """What changed the pool, its candidates or their providers, among the last revisions; newest first."""
     name = quote(canonical_model, safe="")
-    own, inside = f"pool/{name}", f"candidate/{name}/"
+    inside = f"candidate/{name}/"
+    own = {f"pool/{name}", *(object_key("provider", provider) for provider in providers)}
     found = []
     for row in revisions()[:looked_at]:
         touched = [
             change
             for change in from_json(row.changes)
-            if change.object == own or change.object.startswith(inside)
+            if change.object in own or change.object.startswith(inside)
         ]
         if touched:
             found.append(PoolChange(row, lines(touched)))
-        if len(found) == size:
-            break
     return found
 
 

@@ -55,6 +55,12 @@ def newest(filters: Mapping[str, str], cursor: str = "", size: int = PAGE_SIZE) 
     return list(rows.order_by("-started_at", "-id")[: size + 1])
 
 
+def last_of_pool(canonical_model: str, size: int = 8) -> list[RequestRecord]:
+    """The newest requests of a pool."""
+    rows = RequestRecord.objects.only(*_COLUMNS).filter(canonical_model=canonical_model)
+    return list(rows.order_by("-started_at", "-id")[:size])
+
+
 def record(decision_id: str) -> RequestRecord | None:
     """The one record of a decision."""
     return RequestRecord.objects.filter(decision_id=decision_id).first()

@@ -68,6 +68,31 @@ class Counts:
         _merge(self.first_content, other.first_content)
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How far back a pool's history goes, and in what steps."""
+
+    name: str
+    length_s: int
+    step_s: int
+
+
+# The first is made from slices, the others from minutes.
+WINDOWS: Final = {
+    one.name: one for one in (Window("15m", 900, 30), Window("1h", 3_600, 60), Window("24h", 86_400, 900))
+}
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """One pool over time. ``steps`` begin at ``start_s`` (Unix seconds); None: no worker reported then."""
+
+    window: Window
+    start_s: int
+    now_s: float
+    steps: tuple[Mapping[Key, Counts] | None, ...]
+
+
 class Collector:
     """Counts the requests of one worker until ``take``; memory operations only."""
 

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.db.models.fields.json import KeyTransform
 
 from proxying.models import TrafficMinute, TrafficSlice
-from proxying.traffic import SLICE_S, Counts, Key, add_rows, from_json, merge, pool_key
+from proxying.traffic import SLICE_S, Counts, History, Key, Window, add_rows, from_json, merge, pool_key
 
 ALIVE_S: Final = 3 * SLICE_S
 
@@ -29,31 +29,6 @@ class Traffic:
     series: Mapping[Key, Counts] = field(default_factory=dict)
     history: tuple[Mapping[Key, int], ...] = ()
     in_flight: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """How far back a pool's history goes, and in what steps."""
-
-    name: str
-    length_s: int
-    step_s: int
-
-
-# The first is made from slices, the others from minutes.
-WINDOWS: Final = {
-    one.name: one for one in (Window("15m", 900, 30), Window("1h", 3_600, 60), Window("24h", 86_400, 900))
-}
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """One pool over time. ``steps`` begin at ``start_s`` (Unix seconds); None: no worker reported then."""
-
-    window: Window
-    start_s: int
-    now_s: float
-    steps: tuple[Mapping[Key, Counts] | None, ...]
 
 
 def read_traffic(window_s: int = 300, *, now: float | None = None) -> Traffic:

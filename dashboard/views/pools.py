@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from dashboard import board, numbers, queries, words
+from dashboard import board, chart, numbers, queries, record_queries, words
 from dashboard.access import common, is_part, page
 from dashboard.providers import provider_rows
 from dashboard.snippets import sdk_chat, stub_curl
+from dashboard.traces import traces
+from dashboard.views.requests import RECORDS
+from proxying.traffic import WINDOWS
 from routing.policies import policy_values
 from routing.shapes import failover
 
@@ -64,8 +69,24 @@ def pool(request: HttpRequest, name: str) -> HttpResponse:
         "now": survey.now,
         "policy": policy_values(row.pool),
         "failover": failover(row.pool.policy),
-        "changes": queries.changes_of_pool(name),
+        **_over_time(request, row),
         "curl": stub_curl(base_url, "chat_completions", name),
         "sdk": sdk_chat(base_url, name),
     }
     return render(request, "dashboard/_pool.html" if is_part(request) else "dashboard/pool.html", context)
+
+
+def _over_time(request: HttpRequest, row: board.PoolRow) -> dict[str, Any]:
+    """What happened to a pool in the window that the address names, and last."""
+    changes = queries.changes_of_pool(row.name, {one.candidate.provider for one in row.candidates})
+    window = WINDOWS.get(request.GET.get("window", ""), WINDOWS["15m"])
+    candidates = [(one.candidate.provider, one.candidate.model) for one in row.candidates]
+    may_see_requests = request.user.has_perm(RECORDS)
+    history = queries.history(row.name, window)
+    return {
+        "changes": changes[:8],
+        "chart": chart.draw(history, candidates, (one.revision for one in changes)),
+        "windows": WINDOWS,
+        "may_see_requests": may_see_requests,
+        "last": traces(record_queries.last_of_pool(row.name)) if may_see_requests else [],
+    }

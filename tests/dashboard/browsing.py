@@ -32,6 +32,7 @@ FLAGS = [
 PAGES = [
     "/dashboard/",
     "/dashboard/pools/chat/",
+    "/dashboard/pools/chat/?window=24h",
     "/dashboard/providers/",
     "/dashboard/requests/",
     "/dashboard/try/?model=chat&assume=a/m=503",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from routing.models import ModelPool, PoolCandidate, RoutingRevision
+from tests.dashboard import busy
 from tests.dashboard.browsing import PAGES
 from tests.dashboard.conftest import switch
 
@@ -255,6 +256,8 @@ def test_the_theme_is_that_of_the_admin(visit):
 @pytest.mark.parametrize("width", [360, 768, 1440])
 def test_no_page_is_wider_than_the_screen(visit, width):
     switch("pool_candidate/chat/a/m", reason="a long reason " * 20)
+    busy.hour()
+    busy.records()
     ada = visit(viewport={"width": width, "height": 800})
     wide = {}
     for path in PAGES:
@@ -262,6 +265,7 @@ def test_no_page_is_wider_than_the_screen(visit, width):
         over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         if over > 0:
             wide[path] = over
+        page.close()  # a browser holds six connections to one server, and each page has one for its stream
     assert wide == {}
 
 
@@ -280,6 +284,8 @@ def test_axe_finds_no_serious_fault(visit, scheme):
 
     switch("pool_candidate/chat/a/m")
     switch("pool_candidate/solo/b/m", confirm=True)
+    busy.hour()
+    busy.records()
     ada = visit(color_scheme=scheme)
     found = {}
     for path in PAGES:
@@ -293,6 +299,7 @@ def test_axe_finds_no_serious_fault(visit, scheme):
             if fault["impact"] in {"serious", "critical"}
             for node in fault["nodes"]
         ]
+        page.close()
     assert found == {path: [] for path in PAGES}
 
 

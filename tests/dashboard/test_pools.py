@@ -176,7 +176,7 @@ def test_policy_shows_where_each_value_comes_from(ada, gateway):
     )
 
 
-@pytest.mark.parametrize(("path", "queries"), [("/dashboard/", 13), ("/dashboard/pools/chat/", 14)])
+@pytest.mark.parametrize(("path", "queries"), [("/dashboard/", 13), ("/dashboard/pools/chat/", 16)])
 def test_pages_cost_the_same_whatever_the_number_of_pools(
     ada, gateway, django_assert_num_queries, path, queries
 ):

@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from proxying import traffic_rollup
 from proxying.models import TrafficMinute, TrafficSlice
 from proxying.traffic import (
+    WINDOWS,
     Collector,
     Counts,
     as_json,
@@ -23,7 +24,7 @@ from proxying.traffic import (
     percentile,
     total,
 )
-from proxying.traffic_reads import WINDOWS, read_history, read_traffic
+from proxying.traffic_reads import read_history, read_traffic
 from proxying.traffic_rollup import SLICES_KEPT_S, prune, roll_up
 from proxying.traffic_store import WAITING_LIMIT, Slice, TrafficFlusher, write_slices
 from tests.factories import NOW

@@ -62,7 +62,7 @@
   // ---- laying the new over the old
 
   const inUse = (piece) =>
-    piece.querySelector(".slot form, .htmx-request, details[open]") !== null ||
+    piece.querySelector(".slot form, .htmx-request, details[open]:not([data-keep])") !== null ||
     (piece.contains(document.activeElement) && document.activeElement.matches("input, select, textarea"));
 
   function atWork() {
@@ -78,6 +78,10 @@
     const wasOpen = old.classList.contains("open");
     const wasCurrent = old.classList.contains("current");
     const before = old.querySelector("h2") ? stateOf(old) : "";
+    for (const kept of old.querySelectorAll("details[data-keep][open]")) {
+      const again = fresh.querySelector(`#${CSS.escape(kept.id)}`);
+      if (again) again.open = true;
+    }
     old.replaceWith(fresh);
     if (fresh.querySelector(".fold")) {
       if (calm) fold(fresh, folds.get(fresh.dataset.key) ?? fresh.classList.contains("open"));
