@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.conformance import recordings
 
 LEFT_OUT = pytest.StashKey[int]()
+REPORT = pytest.StashKey[list[str]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -24,19 +27,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """One line for each dialect, one for each recording that was not replayed."""
     if config.stash.get(LEFT_OUT, 0):
         terminalreporter.write_line("Recorded traffic is not here (TEST_FIXTURES): its replays are left out.")
-    for dialect, (total, missing) in getattr(config, "replays", {}).items():
-        terminalreporter.write_line(f"{dialect}: {total - len(missing)} of {total} recordings replayed.")
-        for name, reason in missing.items():
-            terminalreporter.write_line(f"  not {name}: {reason}")
+    for line in config.stash.get(REPORT, []):
+        terminalreporter.write_line(line)
 
 
-@pytest.fixture(scope="session")
-def report_replays(pytestconfig: pytest.Config):
-    """Call with (dialect, total, {name: reason}) to have it in the summary."""
-    replays: dict[str, tuple[int, dict[str, str]]] = {}
-    pytestconfig.replays = replays
+@pytest.fixture
+def write_report(pytestconfig: pytest.Config) -> Callable[[list[str]], None]:
+    """Call with lines to have them in the summary."""
 
-    def report(dialect: str, total: int, missing: dict[str, str]) -> None:
-        replays[dialect] = (total, missing)
+    def write(lines: list[str]) -> None:
+        pytestconfig.stash[REPORT] = lines
 
-    return report
+    return write

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @dataclass(frozen=True)
 class Recording:
     name: str
+    dialect: str
     path: str
     status: int
     headers: dict[str, str]
@@ -38,18 +39,15 @@ def directory() -> Path | None:
     return next((place for place in places if place.is_dir()), None)
 
 
+def everything() -> list[Recording]:
+    """Every recording of every dialect, by name; empty when they are not here."""
+    root = directory()
+    return [_read(path, root) for path in sorted(root.glob("*/*/meta.json"))] if root else []
+
+
 def recordings(dialect: str) -> list[Recording]:
     """Every recording of a dialect, by name; empty when they are not here."""
-    root = directory()
-    return (
-        [_read(path, root) for path in sorted(root.glob("*/*/meta.json")) if _is_of(path, dialect)]
-        if root
-        else []
-    )
-
-
-def _is_of(path: Path, dialect: str) -> bool:
-    return bool(json.loads(path.read_bytes())["dialect"] == dialect)
+    return [recording for recording in everything() if recording.dialect == dialect]
 
 
 def _read(path: Path, root: Path) -> Recording:
@@ -58,6 +56,7 @@ def _read(path: Path, root: Path) -> Recording:
     response = path.parent / meta["files"]["response"]
     return Recording(
         name=path.parent.relative_to(root).as_posix(),
+        dialect=meta["dialect"],
         path=meta["path"],
         status=meta["status"],
         headers=meta["response_headers"],
