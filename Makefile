@@ -5,7 +5,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test conformance long chaos check format bench bench-litellm bench-portkey lock clean venv venv-dev \
+.PHONY: help run test conformance long chaos check format bench bench-peers lock clean venv venv-dev \
 	venv-conformance
 
 help: ## show this list
@@ -53,13 +53,8 @@ format: venv-dev ## put code and templates into the house's format
 bench: venv-dev ## measure the gateway on this machine; see bench/README.md
 	$(BIN)/python -m bench $(ARGS)
 
-bench-litellm: venv-dev ## the same, with LiteLLM's proxy beside (downloads it into .venv-litellm)
-	@test -x .venv-litellm/bin/litellm || { $(PYTHON) -m venv .venv-litellm \
-		&& .venv-litellm/bin/pip install --quiet 'litellm[proxy]'; }
-	$(BIN)/python -m bench --peer litellm $(ARGS)
-
-bench-portkey: venv-dev ## the same, with Portkey's gateway beside (npx downloads it)
-	$(BIN)/python -m bench --peer portkey $(ARGS)
+bench-peers: venv-dev ## every gateway of the registries beside Sluice (into .venv-peers): docs/performance.md
+	$(BIN)/python -m bench.compare --publish $(ARGS)
 
 lock: venv-dev ## resolve requirements/*.in again into the hashed locks
 	$(COMPILE) $(ARGS) requirements/base.in -o requirements/base.txt
@@ -69,7 +64,7 @@ lock: venv-dev ## resolve requirements/*.in again into the hashed locks
 	$(COMPILE) $(ARGS) requirements/conformance.in -o requirements/conformance.txt
 
 clean: ## remove what the other targets made (the demo's data in var/ too)
-	rm -rf .venv .venv-conformance .venv-litellm var staticfiles .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-conformance .venv-peers var staticfiles .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import contenders, decision, machine, measure
+from bench import contenders, decision, machine, measure, peers
 from bench.contenders import Contender
 from bench.measure import Row
 
@@ -48,7 +48,7 @@ def main() -> None:
         if not options.without_gateway:
             ours(report, work, upstream, options)
         for name in options.peer:
-            with contenders.PEERS[name](work, upstream.url) as peer:
+            with peers.PEERS[name](work, upstream.url) as peer:
                 lines(report, peer, upstream, options)
     file = write(report)
     print(f"\n{file.relative_to(machine.ROOT)}")
@@ -69,7 +69,7 @@ def ours(report: dict[str, Any], work: Path, upstream: Contender, options: argpa
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=8, help="of load per line (8)")
-    parser.add_argument("--peer", action="append", default=[], choices=list(contenders.PEERS))
+    parser.add_argument("--peer", action="append", default=[], choices=list(peers.PEERS))
     parser.add_argument("--without-gateway", action="store_true", help="try the bench itself")
     return parser.parse_args()
 
@@ -83,7 +83,7 @@ def lines(
         print(f"\n{'':37}{'conn':>5}{''.join(f'{title:>9}' for title in titles)}{'MB':>7}")
     if contender.pid:
         report["idle_mb"][contender.name] = machine.resident_mb(contender.pid)
-        measure.wrk(contender, "whole", 8, 1)  # warm up
+        measure.wrk(contender, measure.body(contender.model, "whole"), 8, 1)  # warm up
     for shape in measure.SHAPES:
         for connections in CONNECTIONS:
             row = measure.load(contender, upstream, shape, connections, options.seconds)

@@ -42,7 +42,7 @@ NGINX = """\
 daemon off; worker_processes 1; pid {work}/nginx.pid; error_log {work}/nginx.log;
 events {{ worker_connections 1024; }}
 http {{
-  access_log off;
+  access_log off; client_max_body_size 64m; client_body_buffer_size 1m;
   client_body_temp_path {work}/body; proxy_temp_path {work}/proxy; fastcgi_temp_path {work}/f;
   uwsgi_temp_path {work}/u; scgi_temp_path {work}/s;
   keepalive_requests 1000000;
@@ -54,13 +54,6 @@ http {{
     }}
   }}
 }}
-"""
-LITELLM = """\
-model_list:
-  - model_name: priority-pool
-    litellm_params: {{model: openai/bench-model, api_base: "http://127.0.0.1:{upstream}/v1", api_key: none}}
-general_settings: {{master_key: sk-bench}}
-litellm_settings: {{telemetry: false}}
 """
 
 
@@ -135,9 +128,16 @@ def redis(work: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def gateway(
-    work: Path, upstream_url: str, cache_url: str = "", model: str = "priority-pool"
+    work: Path,
+    upstream_url: str,
+    cache_url: str = "",
+    model: str = "priority-pool",
+    workers: int = 1,
 ) -> Iterator[Contender]:
-    """Sluice as `serve` starts it: one worker, everything on, nothing of a developer's environment."""
+    """Sluice as `serve` starts it: everything on, nothing of a developer's environment.
+
+    One worker has a core of its own; several share what the machine has with the load.
+    """
     name = "sluice" if not cache_url else "sluice, weighted pool, Redis"
     folder = work / f"gateway-{free_port()}"
     folder.mkdir()
@@ -163,8 +163,9 @@ def gateway(
     command("import_config", str(folder / "gateway.yaml"))
     key = json.loads(command("create_api_key", "bench", "--json"))["key"]
     port, log = free_port(), folder / "serve.log"
-    serve = [*MANAGE, "serve", "--bind", f"127.0.0.1:{port}", "--workers", "1"]
-    with process(serve, MEASURED_CORE, log, env) as running:
+    serve = [*MANAGE, "serve", "--bind", f"127.0.0.1:{port}", "--workers", str(workers)]
+    cores = MEASURED_CORE if workers == 1 else f"{MEASURED_CORE},{OTHER_CORE}"
+    with process(serve, cores, log, env) as running:
         wait_for(f"http://127.0.0.1:{port}/health/ready", log)
         headers = [f"Authorization: Bearer {key}"]
         yield Contender(name, f"http://127.0.0.1:{port}", running.pid, model, headers)
@@ -180,43 +181,3 @@ def nginx(work: Path, upstream_url: str) -> Iterator[Contender]:
     with process([binary, "-e", str(log), "-c", str(config)], MEASURED_CORE, log) as running:
         wait_for(f"http://127.0.0.1:{port}/stats", log)
         yield Contender("nginx, plain proxy", f"http://127.0.0.1:{port}", running.pid)
-
-
-@contextlib.contextmanager
-def litellm(work: Path, upstream_url: str) -> Iterator[Contender]:
-    """LiteLLM's proxy, from the virtual environment that `make bench-litellm` makes."""
-    port, log = free_port(), work / "litellm.log"
-    config = work / "litellm.yaml"
-    config.write_text(LITELLM.format(upstream=upstream_url.rpartition(":")[2]))
-    argv = [
-        str(ROOT / ".venv-litellm/bin/litellm"),
-        "--config",
-        str(config),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    with process([*argv, "--num_workers", "1"], MEASURED_CORE, log) as running:
-        wait_for(f"http://127.0.0.1:{port}/health/liveliness", log, 180)
-        yield Contender(
-            "LiteLLM", f"http://127.0.0.1:{port}", running.pid, headers=["Authorization: Bearer sk-bench"]
-        )
-
-
-@contextlib.contextmanager
-def portkey(work: Path, upstream_url: str) -> Iterator[Contender]:
-    """Portkey's gateway, as npx starts it."""
-    port, log = free_port(), work / "portkey.log"
-    argv = ["npx", "--yes", "@portkey-ai/gateway", f"--port={port}"]
-    headers = [
-        "x-portkey-provider: openai",
-        f"x-portkey-custom-host: {upstream_url}/v1",
-        "Authorization: Bearer none",
-    ]
-    with process(argv, MEASURED_CORE, log) as running:
-        wait_for(f"http://127.0.0.1:{port}/", log, 180)
-        yield Contender("Portkey", f"http://127.0.0.1:{port}", running.pid, headers=headers)
-
-
-PEERS = {"litellm": litellm, "portkey": portkey}

@@ -1,8 +1,10 @@
 -- One fixed request over and over; prints what wrk measured as one JSON line.
--- Arguments after "--": the body, then any number of "Name: value" headers.
+-- Arguments after "--": a file with the body, then any number of "Name: value" headers.
 function init(args)
   wrk.method = "POST"
-  wrk.body = args[1]
+  local file = assert(io.open(args[1], "rb"))
+  wrk.body = file:read("*a")
+  file:close()
   wrk.headers["Content-Type"] = "application/json"
   for i = 2, #args do
     local name, value = string.match(args[i], "^([^:]+): (.*)$")

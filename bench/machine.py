@@ -70,3 +70,9 @@ def resident_mb(pid: int) -> float:
     """Resident memory of the largest process of a family: the worker."""
     pages = [int(Path(f"/proc/{member}/statm").read_text().split()[1]) for member in family(pid)]
     return round(max(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
+
+
+def age_s(pid: int) -> float:
+    """Seconds since a process began."""
+    began_ticks = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return float(Path("/proc/uptime").read_text().split()[0]) - began_ticks * TICK_S

@@ -6,6 +6,7 @@ import json
 import socket
 import statistics
 import subprocess
+import tempfile
 import time
 import urllib.request
 from dataclasses import asdict, dataclass
@@ -39,9 +40,13 @@ class Row:
         return asdict(self)
 
 
-def body(model: str, shape: str) -> str:
-    """The request: about 1 KB of conversation, as a chat application sends."""
-    words = f"{shape}: " + "Please summarise the following paragraph for me. " * 20
+SENTENCE = "Please summarise the following paragraph for me. "
+TYPICAL_BYTES = 1_150
+
+
+def body(model: str, shape: str, size: int = TYPICAL_BYTES) -> str:
+    """The request: about ``size`` bytes of conversation, 1 KB as a chat application sends it."""
+    words = f"{shape}: " + SENTENCE * max((size - 160) // len(SENTENCE), 0)
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": words}]
     streamed = {"stream": True} if shape != "whole" else {}
     return json.dumps(
@@ -57,11 +62,20 @@ def sent(upstream: Contender) -> dict[str, int]:
         return counted
 
 
-def load(contender: Contender, upstream: Contender, shape: str, connections: int, seconds: float) -> Row:
-    """Load one contender with one shape of request."""
+def load(
+    contender: Contender,
+    upstream: Contender,
+    shape: str,
+    connections: int,
+    seconds: float,
+    *,
+    size: int = TYPICAL_BYTES,
+) -> Row:
+    """Load one contender with one shape of request of ``size`` bytes."""
     before, cpu_before = sent(upstream), machine.cpu_s(contender.pid) if contender.pid else 0.0
     # A paced stream takes two seconds: a shorter run would see none end.
-    result = wrk(contender, shape, connections, max(seconds, 6) if shape == "paced" else seconds)
+    lasting = max(seconds, 6) if shape == "paced" else seconds
+    result = wrk(contender, body(contender.model, shape, size), connections, lasting)
     time.sleep(0.3)  # what was cut off at the end is still being cleaned up
     after, cpu_after = sent(upstream), machine.cpu_s(contender.pid) if contender.pid else 0.0
     requests, chunks = after["requests"] - before["requests"], after["chunks"] - before["chunks"]
@@ -82,19 +96,16 @@ def load(contender: Contender, upstream: Contender, shape: str, connections: int
     )
 
 
-def wrk(contender: Contender, shape: str, connections: int, seconds: float) -> dict[str, float]:
+def wrk(contender: Contender, request: str, connections: int, seconds: float) -> dict[str, float]:
     """Run wrk; what its ``done`` printed."""
-    argv = ["taskset", "-c", OTHER_CORE, "wrk", "--threads", "1", "--connections", str(connections)]
-    argv += [
-        "--duration",
-        f"{seconds:g}s",
-        "--timeout",
-        "30s",
-        "--script",
-        str(Path(__file__).with_name("load.lua")),
-    ]
-    argv += [contender.url + PATH, "--", body(contender.model, shape), *contender.headers]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(request)
+        file.flush()
+        argv = ["taskset", "-c", OTHER_CORE, "wrk", "--threads", "1", "--connections", str(connections)]
+        argv += ["--duration", f"{seconds:g}s", "--timeout", "30s"]
+        argv += ["--script", str(Path(__file__).with_name("load.lua")), contender.url + PATH]
+        argv += ["--", file.name, *contender.headers]
+        done = subprocess.run(argv, capture_output=True, text=True, check=True)
     line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
     result: dict[str, float] = json.loads(line.removeprefix("RESULT "))
     return result
@@ -113,7 +124,13 @@ def one_first_content(contender: Contender) -> float:
     """Seconds to the first content; the connection is then closed."""
     address = urlsplit(contender.url)
     data = body(contender.model, "paced").encode()
-    head = [f"POST {PATH} HTTP/1.1", f"Host: {address.netloc}", "Content-Type: application/json"]
+    head = [
+        f"POST {PATH} HTTP/1.1",
+        f"Host: {address.netloc}",
+        "Content-Type: application/json",
+        "User-Agent: bench",
+        "Accept: */*",
+    ]
     head += [f"Content-Length: {len(data)}", *contender.headers, "", ""]
     request = "\r\n".join(head).encode() + data
     with socket.create_connection((address.hostname or "", address.port or 80), 10) as connection:
