@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+import logging
+from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 import structlog
 
 FORMATS: Final = ("json", "text")
+# What a pipe takes whole: lines of several workers that share one do not mix.
+_BUNDLE_BYTES: Final = 4096
 
 
 def _dumps(value: Any, default: Any = None, **_: Any) -> str:
@@ -32,6 +36,64 @@ def one_line(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> Mutab
     return event
 
 
+class LineFormatter(structlog.stdlib.ProcessorFormatter):
+    """Leaves alone what ``Lines`` has written already."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line or, of ``Lines``, several."""
+        return record.msg if isinstance(record.msg, Lines) else super().format(record)
+
+
+class Lines(str):
+    """Whole lines of the log, as one message."""
+
+    __slots__ = ()
+
+
+class LineLog:
+    """Writes many lines of one logger with few writes. For one thread.
+
+    Each line by itself through structlog and logging took 0.04 ms, more than all else about a request record.
+    """
+
+    def __init__(self, logger: str, log_format: str) -> None:
+        self._logger = logging.getLogger(logger)
+        self._render = _renderer(log_format)
+        self._waiting: list[str] = []
+        self._waiting_bytes = 0
+
+    def add(self, event: str, values: dict[str, Any]) -> None:
+        """One line of level INFO; it is written with the next ones, by ``flush`` at the latest."""
+        if not self._logger.isEnabledFor(logging.INFO):
+            return
+        values |= {
+            "event": event,
+            "level": "info",
+            "logger": self._logger.name,
+            "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+        }
+        line = self._render(None, "info", values)
+        size = 1 + (len(line) if line.isascii() else len(line.encode(errors="replace")))
+        if self._waiting_bytes + size > _BUNDLE_BYTES:
+            self.flush()
+        self._waiting.append(line)
+        self._waiting_bytes += size
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._waiting:
+            text = Lines("\n".join(self._waiting))
+            self._waiting.clear()
+            self._waiting_bytes = 0
+            self._logger.info(text)
+
+
+def _renderer(log_format: str) -> Callable[[Any, str, dict[str, Any]], str]:
+    if log_format == "text":
+        return structlog.dev.ConsoleRenderer(colors=False)
+    return structlog.processors.JSONRenderer(serializer=_dumps)  # type: ignore[return-value]  # as _dumps does
+
+
 def configure(log_format: str) -> dict[str, Any]:
     """Set structlog up and answer what Django's ``LOGGING`` must be for lines to go to standard error.
 
@@ -40,9 +102,6 @@ def configure(log_format: str) -> dict[str, Any]:
     """
     if log_format not in FORMATS:
         raise ValueError(f"GATEWAY_LOG_FORMAT must be one of {', '.join(FORMATS)}, not {log_format!r}.")
-    renderer: Any = structlog.processors.JSONRenderer(serializer=_dumps)
-    if log_format == "text":
-        renderer = structlog.dev.ConsoleRenderer(colors=False)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -54,12 +113,12 @@ def configure(log_format: str) -> dict[str, Any]:
         cache_logger_on_first_use=True,
     )
     formatter = {
-        "()": "structlog.stdlib.ProcessorFormatter",
+        "()": LineFormatter,
         "foreign_pre_chain": [*_processors(), structlog.stdlib.ExtraAdder()],
         "processors": [
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             *([structlog.processors.format_exc_info] if log_format == "json" else [one_line]),
-            renderer,
+            _renderer(log_format),
         ],
     }
     return {

@@ -24,12 +24,16 @@ Values = dict[str, Any]
 class _Column(NamedTuple):
     name: str
     default: Any
-    adapt: Callable[[Any], Any] | None
+    adapt: Callable[[Any], Any]
 
 
-_FIELDS: Final = tuple(field for field in RequestRecord._meta.concrete_fields if not field.primary_key)
-# Other types are taken by both databases' drivers as they are.
+# Both databases' drivers take values of all other types as they are.
 _ADAPTED: Final = (models.DateTimeField, models.JSONField)
+# The adapted ones last: see ``_values``.
+_FIELDS: Final = sorted(
+    (field for field in RequestRecord._meta.concrete_fields if not field.primary_key),
+    key=lambda field: isinstance(field, _ADAPTED),
+)
 
 
 def write_rows(rows: Sequence[Values]) -> int:
@@ -66,15 +70,18 @@ def _is_refusal(error: DatabaseError) -> bool:
 
 
 def _insert(rows: Sequence[Values]) -> None:
-    statement, columns = _statement(), _columns()
-    values = [[_value(row, column) for column in columns] for row in rows]
+    statement, values = _statement(), [_values(row) for row in rows]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.executemany(statement, values)
 
 
-def _value(row: Values, column: _Column) -> Any:
-    value = row.get(column.name, column.default)
-    return value if column.adapt is None or value is None else column.adapt(value)
+def _values(row: Values) -> list[Any]:
+    plain, adapted = _columns()
+    values = [row.get(name, default) for name, default in plain]
+    for name, default, adapt in adapted:
+        value = row.get(name, default)
+        values.append(value if value is None else adapt(value))
+    return values
 
 
 @lru_cache(maxsize=1)
@@ -90,12 +97,18 @@ def _statement() -> str:
 
 
 @lru_cache(maxsize=1)
-def _columns() -> tuple[_Column, ...]:
-    return tuple(
-        _Column(
-            field.attname,
-            field.get_default(),
-            partial(field.get_db_prep_save, connection=connection) if isinstance(field, _ADAPTED) else None,
-        )
-        for field in _FIELDS
+def _columns() -> tuple[list[tuple[str, Any]], list[_Column]]:
+    """The columns in the order of ``_FIELDS``: those taken as they are, and those to be adapted."""
+    ops = connection.ops
+    adapters: tuple[tuple[type[models.Field[Any, Any]], Callable[[Any], Any]], ...] = (
+        (models.DateTimeField, ops.adapt_datetimefield_value),
+        (models.JSONField, partial(ops.adapt_json_value, encoder=None)),
     )
+    plain = [(field.attname, field.get_default()) for field in _FIELDS if not isinstance(field, _ADAPTED)]
+    adapted = [
+        _Column(field.attname, field.get_default(), adapt)
+        for field in _FIELDS
+        for kind, adapt in adapters
+        if isinstance(field, kind)
+    ]
+    return plain, adapted

@@ -16,10 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import structlog
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
 
 from proxying.adapters.openai_media import MEDIA_PATHS
+from proxying.logs import LineLog
 from proxying.models import RequestRecord
 from proxying.outcome import API, Exchange, attempt_values
 from proxying.pricing import cost_microusd
@@ -30,12 +31,13 @@ from routing.identifiers import new_id
 
 QUEUE_LIMIT: Final = 10_000
 BATCH: Final = 500
+# The thread works through a batch in turns of so many: while it computes, no request is served.
+TURN: Final = 25
 INTERVAL_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 1.0
 CLOSE_WITHIN_S: Final = 10.0
 
 logger = logging.getLogger("sluice.records")
-request_log = structlog.stdlib.get_logger("sluice.request")
 _LENGTHS: Final = {
     row.name: row.max_length for row in RequestRecord._meta.fields if row.max_length is not None
 }
@@ -64,6 +66,7 @@ class Recorder:
         self._interval_s = interval_s
         self.on_dropped = on_dropped
         self._tracing = tracing
+        self._log = LineLog("sluice.request", settings.GATEWAY_LOG_FORMAT)
         self._queue: deque[Exchange] = deque()
         self._rows: list[Values] = []
         self._taken = 0
@@ -118,7 +121,8 @@ class Recorder:
             return False
         while self._queue and self._taken < BATCH:
             # Taken into the thread's hands; it logs and prices them, so the loop does not have to.
-            batch = [self._queue.popleft() for _ in range(min(BATCH - self._taken, len(self._queue)))]
+            count = min(TURN, BATCH - self._taken, len(self._queue))
+            batch = [self._queue.popleft() for _ in range(count)]
             self._taken += len(batch)
             self._keep(await self._in_thread(self._rows_of, batch))
         if not self._rows:
@@ -178,12 +182,13 @@ class Recorder:
         for exchange in exchanges:
             try:
                 values = record_values(exchange)
-                request_log.info("request", **log_values(exchange, values))
+                self._log.add("request", log_values(exchange, values))
                 rows.append(values)
                 if self._tracing is not None:
                     self._tracing.record(exchange)
             except Exception:  # one odd request must not cost the others their records
                 logger.exception("A request could not be recorded.")
+        self._log.flush()
         return rows
 
     def _keep(self, rows: list[Values]) -> None:
@@ -235,7 +240,10 @@ def record_values(exchange: Exchange) -> Values:
         values["user_path"] = exchange.caller.user_path
     if exchange.source != API:
         values["source"] = exchange.source
-    return {name: _fitting(name, value) for name, value in values.items()}
+    for name, value in values.items():
+        if isinstance(value, str):
+            values[name] = _fitting(name, value)
+    return values
 
 
 def _decision_values(exchange: Exchange) -> dict[str, Any]:
@@ -280,17 +288,17 @@ def _usage_values(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _fitting(name: str, value: Any) -> Any:
+def _fitting(name: str, text: str) -> str:
     """Text as long as its column, without what PostgreSQL cannot store."""
-    if not isinstance(value, str):
-        return value
-    clean = value.replace("\x00", "").encode("utf-8", "replace").decode()
-    return clean[: _LENGTHS.get(name, len(clean))]
+    if not text.isascii() or "\x00" in text:
+        text = text.replace("\x00", "").encode("utf-8", "replace").decode()
+    return text[: _LENGTHS.get(name)]
 
 
 def log_values(exchange: Exchange, values: dict[str, Any]) -> dict[str, Any]:
     """The fields of the structured log line: those of the record that say something."""
-    shown = {name: value for name, value in values.items() if value not in (None, "", [])}
+    # Zero and False say something; None, "" and [] do not.
+    shown = {name: value for name, value in values.items() if value or value == 0}
     shown["started_at"] = values["started_at"].isoformat()
     shown["written_after_ms"] = round((time.time() - exchange.started_at) * 1000 - exchange.latency_ms, 1)
     return shown

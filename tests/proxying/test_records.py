@@ -64,6 +64,19 @@ async def test_records_are_written_in_batches_in_order() -> None:
     assert store.batches == [500, 500, 200]
 
 
+async def test_thread_takes_a_batch_in_turns(monkeypatch) -> None:
+    """Other work of the event loop comes between: it is not held up by a whole batch."""
+    recorder = Recorder(write=Store(), interval_s=60)
+    await recorder.open()
+    turns = []
+    rows_of = recorder._rows_of
+    monkeypatch.setattr(recorder, "_rows_of", lambda batch: turns.append(len(batch)) or rows_of(batch))
+    for number in range(60):
+        recorder.put(exchange(number))
+    await recorder.close()
+    assert turns == [25, 25, 10]
+
+
 async def test_records_wait_while_the_database_is_away() -> None:
     store = Store(failures=3)
     recorder = Recorder(write=store, interval_s=0.01)
