@@ -10,7 +10,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from proxying.adapters.base import Adapter, ClientBody, StreamTranslator, Target, UpstreamRequest, Usage
+from proxying.adapters.base import (
+    Adapter,
+    ClientBody,
+    Progress,
+    StreamTranslator,
+    Target,
+    UpstreamRequest,
+    Usage,
+)
 from proxying.errors import (
     GatewayError,
     UpstreamConnectError,
@@ -108,6 +116,7 @@ class Call:
         "exchange",
         "is_open",
         "mark",
+        "progress",
         "provider",
         "response",
         "up",
@@ -128,6 +137,7 @@ class Call:
         self.up = up
         self.response: Response | None = None
         self.chunks: AsyncGenerator[bytes, None] | None = None
+        self.progress: Progress | None = None
         self.is_open = True
         self.mark = time.perf_counter()
         self.attempt = Attempt(candidate, provider.kind, self.mark, time.time())
@@ -158,6 +168,7 @@ class Call:
     async def _begun(
         self, response: Response, translator: StreamTranslator, dialect: str, headers: Headers
     ) -> Answer:
+        self.progress = getattr(translator, "progress", None)
         chunks = self.chunks = response.chunks()
         head = await _until_content(translator, chunks)
         self._waited()
@@ -264,7 +275,14 @@ class Call:
 
     def _told(self, error: GatewayError, dialect: str) -> bytes:
         """How a stream that has begun tells its client of an error."""
-        return render_event(error, dialect, self.exchange.request_id)
+        so_far = self.progress or Progress()
+        return render_event(
+            error,
+            dialect,
+            self.exchange.request_id,
+            number=so_far.next_number,
+            response=so_far.response,
+        )
 
     def _report(self, error: UpstreamError, *, after_content: bool = False) -> None:
         """What the failure says of the provider; a client's own 4xx says nothing."""

@@ -21,6 +21,7 @@ Errors state facts; ``routing.policies.should_fail_over`` draws the conclusion.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -305,16 +306,49 @@ def render(
     return status, headers, orjson.dumps(_envelope(error, dialect, request_id), default=str)
 
 
-def render_event(error: GatewayError, dialect: str, request_id: str) -> bytes:
-    """Write an error as the last event of a stream that has begun; no clean end follows it."""
+def render_event(
+    error: GatewayError,
+    dialect: str,
+    request_id: str,
+    *,
+    number: int = 0,
+    response: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Write an error as the last event of a stream that has begun; no clean end follows it.
+
+    Of a stream of Responses ``number`` is the next event's and ``response`` the answer as it was announced.
+    """
     error = shown(error)
     if dialect == "anthropic":
         # Their SDKs drop an event without its event: line silently.
         return b"event: error\ndata: " + orjson.dumps(_envelope(error, dialect, request_id)) + b"\n\n"
     if dialect == "responses":
-        event = {"type": "error", "code": error.code, "message": error.message, "param": error.param}
-        return b"event: error\ndata: " + orjson.dumps(event) + b"\n\n"
+        return _failed_response(error, request_id, number, response or {})
     return b"data: " + orjson.dumps(_envelope(error, dialect, request_id)) + b"\n\n"
+
+
+def _failed_response(error: GatewayError, request_id: str, number: int, response: Mapping[str, Any]) -> bytes:
+    """Two events, as OpenAI sends them: the SDKs raise at the first, Codex reads the second."""
+    told = {"type": error.type, "code": error.code, "message": error.message, "param": error.param}
+    event = {**told, "type": "error", "sequence_number": number, "error": told}
+    failed = {
+        "id": f"resp_{request_id}",
+        "object": "response",
+        "created_at": 0,
+        "model": "",
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        **response,
+        "status": "failed",
+        "output": [],
+        "error": {"code": error.code or error.type, "message": error.message},
+    }
+    ending = {"type": "response.failed", "sequence_number": number + 1, "response": failed}
+    return b"event: error\ndata: %b\n\nevent: response.failed\ndata: %b\n\n" % (
+        orjson.dumps(event),
+        orjson.dumps(ending),
+    )
 
 
 def _status_for(error: GatewayError, dialect: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from proxying.adapters import ADAPTERS
+from proxying.adapters import adapter_for
 from proxying.adapters.base import ClientBody, Target, UpstreamRequest
 from proxying.adapters.openai_media import MEDIA_PATHS
 from proxying.attempt import Call, Upstreams, failure_of
@@ -26,7 +26,6 @@ from proxying.media import MediaCall
 from proxying.outcome import Exchange
 from proxying.pretending import pretend
 from routing import policies
-from routing.kinds import KINDS
 from routing.types import Affinity, Candidate, Endpoint, Provider, Refusal, RouteRequest
 
 
@@ -60,7 +59,8 @@ class _Loop:
         self.body = body
         self.up = up
         self.policy = exchange.decision.policy.failover
-        self.allowed = policies.attempts_allowed(self.policy)
+        # What one provider keeps no other can go on from: its own error is the answer.
+        self.allowed = 1 if body.goes_on_from_stored else policies.attempts_allowed(self.policy)
         self.deadline: float | None = None
         self.last: GatewayError | None = None
         self.busy = False
@@ -107,7 +107,7 @@ class _Loop:
         """One attempt; None when the candidate could not be called: its trial is another's, or it is full."""
         if self.exchange.pretended:
             pretend(self.exchange, candidate, provider)
-        adapter = ADAPTERS[KINDS[provider.kind].wire]
+        adapter = adapter_for(provider, self.body.endpoint)
         target = Target(provider, candidate.model)
         request = adapter.build_request(self.body, target, self.exchange.headers)
         health = self.up.health

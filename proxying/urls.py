@@ -24,6 +24,7 @@ from proxying.views.metrics import metrics
 from proxying.views.models import model, models
 from proxying.views.moderations import moderations
 from proxying.views.rerank import rerank
+from proxying.views.responses import responses, stored_response
 
 FAST_ROUTES: Final[Routes] = MappingProxyType(
     {
@@ -36,6 +37,8 @@ FAST_ROUTES: Final[Routes] = MappingProxyType(
         "/v1/images/generations": {"POST": generations},
         "/v1/messages": {"POST": messages},
         "/v1/messages/count_tokens": {"POST": count_tokens},
+        "/v1/responses": {"POST": responses},
+        "/v1/responses/{response_id}": dict.fromkeys(("GET", "POST", "DELETE"), stored_response),
         "/v1/models": {"GET": models},
         "/v1/models/{model_id}": {"GET": model},
         "/health": {"GET": health},

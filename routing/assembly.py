@@ -174,7 +174,7 @@ def _provider(row: Row, inventory: Sequence[Row], reveal: RevealCredential, defa
         timeouts=_timeouts(row, defaults),
         max_in_flight=row["max_in_flight"],
         options=MappingProxyType(_options(row["options"])),
-        endpoints=kind.endpoints,
+        endpoints=kind.serves,
         created_at=row["created_at"].timestamp(),
     )
 

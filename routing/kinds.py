@@ -9,12 +9,14 @@ from typing import Final
 
 from routing.types import Endpoint
 
-# Whoever can chat can serve Anthropic's dialect too, by translation.
-CHAT_ONLY: Final = frozenset({Endpoint.CHAT, Endpoint.MESSAGES})
+# Dialects of one conversation: whoever speaks one of them serves all, by translation.
+CONVERSATIONS: Final = frozenset({Endpoint.CHAT, Endpoint.MESSAGES, Endpoint.RESPONSES})
+# What a vendor speaks itself.
+CHAT_ONLY: Final = frozenset({Endpoint.CHAT})
 CHAT_AND_COMPLETIONS: Final = CHAT_ONLY | {Endpoint.COMPLETIONS}
 CHAT_AND_EMBEDDINGS: Final = CHAT_ONLY | {Endpoint.EMBEDDINGS}
 OPENAI_ENDPOINTS: Final = CHAT_AND_COMPLETIONS | {Endpoint.EMBEDDINGS}
-ANTHROPIC_ENDPOINTS: Final = CHAT_ONLY | {Endpoint.COUNT_TOKENS}
+ANTHROPIC_ENDPOINTS: Final = frozenset({Endpoint.MESSAGES, Endpoint.COUNT_TOKENS})
 LISTENING: Final = frozenset({Endpoint.TRANSCRIPTIONS, Endpoint.TRANSLATIONS})
 AUDIO: Final = LISTENING | {Endpoint.SPEECH}
 IMAGES_ONLY: Final = frozenset({Endpoint.IMAGES})
@@ -22,6 +24,7 @@ IMAGES_AND_EDITS: Final = IMAGES_ONLY | {Endpoint.IMAGE_EDITS}
 ALL_IMAGES: Final = IMAGES_AND_EDITS | {Endpoint.IMAGE_VARIATIONS}
 MODERATIONS: Final = frozenset({Endpoint.MODERATIONS})
 RERANK: Final = frozenset({Endpoint.RERANK})
+RESPONSES: Final = frozenset({Endpoint.RESPONSES})
 EVERYTHING_OF_OPENAI: Final = OPENAI_ENDPOINTS | AUDIO | ALL_IMAGES | MODERATIONS
 
 
@@ -34,7 +37,7 @@ class Kind:
         label: What people read.
         wire: The adapter in ``proxying.adapters.ADAPTERS``.
         default_base_url: With the version prefix; empty when the operator must give one.
-        endpoints: What candidates of this kind can serve.
+        endpoints: What the vendor speaks itself; the source of each stands in docs/providers.md.
         auth_header: The header that carries the credential.
         auth_scheme: The word before the credential, empty for none.
         needs_key: Whether a provider without a credential is a mistake.
@@ -57,12 +60,17 @@ class Kind:
     headers: tuple[tuple[str, str], ...] = ()
     quirks: frozenset[str] = frozenset()
 
+    @property
+    def serves(self) -> frozenset[Endpoint]:
+        """What candidates of this kind can serve: what the vendor speaks, and what is translated to that."""
+        return self.endpoints | CONVERSATIONS if self.endpoints & CONVERSATIONS else self.endpoints
+
 
 # Quirks of the OpenAI wire, each with its source in docs/providers.md:
 #   no_stream_options   refuses or ignores stream_options, so they are never sent
 #   models_prefix       ids in the models list carry "models/", which a request does not need
 #   strip_unknown       refuses unknown parameters with a 400
-# and of translated requests, those of clients of Anthropic's dialect:
+# and of translated requests, those of clients of Anthropic's dialect or of Responses:
 #   openai_parameters   takes max_completion_tokens, safety_identifier; reasoning models refuse sampling
 #   no_effort           refuses reasoning_effort
 #   top_k               takes top_k
@@ -72,7 +80,7 @@ _ROWS: Final = (
         "openai",
         "OpenAI",
         default_base_url="https://api.openai.com/v1",
-        endpoints=EVERYTHING_OF_OPENAI,
+        endpoints=EVERYTHING_OF_OPENAI | RESPONSES,
         quirks=frozenset({"openai_parameters"}),
     ),
     Kind(
@@ -88,13 +96,23 @@ _ROWS: Final = (
     Kind(
         "azure_openai",
         "Azure OpenAI",
-        endpoints=OPENAI_ENDPOINTS | AUDIO | IMAGES_AND_EDITS,
+        endpoints=OPENAI_ENDPOINTS | AUDIO | IMAGES_AND_EDITS | RESPONSES,
         auth_header="api-key",
         auth_scheme="",
         quirks=frozenset({"openai_parameters"}),
     ),
-    Kind("groq", "Groq", default_base_url="https://api.groq.com/openai/v1", endpoints=CHAT_ONLY | AUDIO),
-    Kind("xai", "xAI", default_base_url="https://api.x.ai/v1", endpoints=CHAT_ONLY | IMAGES_ONLY),
+    Kind(
+        "groq",
+        "Groq",
+        default_base_url="https://api.groq.com/openai/v1",
+        endpoints=CHAT_ONLY | AUDIO | RESPONSES,
+    ),
+    Kind(
+        "xai",
+        "xAI",
+        default_base_url="https://api.x.ai/v1",
+        endpoints=CHAT_ONLY | IMAGES_ONLY | RESPONSES,
+    ),
     Kind(
         "deepseek",
         "DeepSeek",
@@ -106,7 +124,7 @@ _ROWS: Final = (
         "openrouter",
         "OpenRouter",
         default_base_url="https://openrouter.ai/api/v1",
-        endpoints=OPENAI_ENDPOINTS | RERANK,
+        endpoints=OPENAI_ENDPOINTS | RERANK | RESPONSES,
         lists_to_anyone=True,
         quirks=frozenset({"top_k"}),
     ),
@@ -123,7 +141,12 @@ _ROWS: Final = (
         default_base_url="https://api.together.xyz/v1",
         endpoints=OPENAI_ENDPOINTS | AUDIO | IMAGES_ONLY | RERANK,
     ),
-    Kind("fireworks", "Fireworks", default_base_url="https://api.fireworks.ai/inference/v1"),
+    Kind(
+        "fireworks",
+        "Fireworks",
+        default_base_url="https://api.fireworks.ai/inference/v1",
+        endpoints=OPENAI_ENDPOINTS | RESPONSES,
+    ),
     Kind(
         "cerebras",
         "Cerebras",

@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from routing.kinds import KINDS, Kind
-from routing.types import Provider
+from routing.types import Endpoint, Provider
 
 _REDACTED: Final = "[redacted]"
 _SHORTEST_SECRET: Final = 4
@@ -22,6 +22,21 @@ _KEY_SHAPES: Final = re.compile(
 def kind_of(provider: Provider) -> Kind:
     """The row of the provider's kind; of an unknown one that of any OpenAI-compatible vendor."""
     return KINDS.get(provider.kind, KINDS["openai_compatible"])
+
+
+def speaks(provider: Provider, endpoint: Endpoint) -> bool:
+    """Whether the provider takes an endpoint's requests as they are; what it does not is translated.
+
+    Of Responses the option ``responses`` (``native`` or ``translated``) has the last word where the wire has
+    them at all; a base URL with ``{model}`` in it, a deployment of Azure's, has none.
+    """
+    kind = kind_of(provider)
+    if endpoint is Endpoint.RESPONSES and kind.wire == "openai":
+        wish = provider.options.get("responses")
+        if wish:
+            return wish == "native"
+        return endpoint in kind.endpoints and "{model}" not in provider.base_url
+    return endpoint in kind.endpoints
 
 
 def url(provider: Provider, path: str, model: str = "") -> str:

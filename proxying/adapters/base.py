@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from proxying.errors import ErrorFacts
 from routing.types import Endpoint, Provider
@@ -31,6 +31,14 @@ class ClientBody:
     def wants_stream(self) -> bool:
         """Whether the client asked for a stream; sound always is one."""
         return self.data.get("stream") is True or self.endpoint is Endpoint.SPEECH
+
+    @property
+    def goes_on_from_stored(self) -> bool:
+        """Whether the request goes on from what one provider has stored."""
+        return self.dialect == "responses" and any(self.data.get(name) is not None for name in _STORED)
+
+
+_STORED: Final = ("previous_response_id", "conversation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +86,17 @@ class ParsedAnswer:
     body: bytes
     usage: Usage
     content_type: bytes = b"application/json"
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a stream of numbered events has come: what an error event must go on from.
+
+    ``response`` is the answer as it was announced; empty before that.
+    """
+
+    next_number: int = 0
+    response: dict[str, Any] = field(default_factory=dict)
 
 
 class StreamTranslator(Protocol):

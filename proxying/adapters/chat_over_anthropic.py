@@ -42,6 +42,10 @@ class ChatOverAnthropic:
         """Traces go on; what is said to OpenAI does not, and the version is the gateway's own choice."""
         return {name: client[name] for name in _FORWARDED if name in client}
 
+    def field(self, native: str) -> str:
+        """What is refused of a chat completion has its own name already."""
+        return native
+
     def answer(self, answer: bytes, body: ClientBody) -> bytes:
         """A whole message as a chat completion."""
         return orjson.dumps(chat_answer(orjson.loads(answer.removeprefix(BOM)), int(self._clock())))

@@ -15,6 +15,7 @@ from proxying.adapters.base import (
     Adapter,
     ClientBody,
     ParsedAnswer,
+    Progress,
     StreamTranslator,
     Target,
     UpstreamRequest,
@@ -50,6 +51,10 @@ class Translation(Protocol):
         """What of the client's headers means something to the wire's own dialect."""
         ...
 
+    def field(self, native: str) -> str:
+        """The client's name for a field of the wire's own dialect that the wire had to refuse."""
+        ...
+
     def answer(self, answer: bytes, body: ClientBody) -> bytes:
         """Rewrite a whole answer, which is of the native shape."""
         ...
@@ -72,7 +77,15 @@ class ByDialect:
         if translation is None:
             return self.native.build_request(body, target, headers)
         kept = translation.headers(headers)
-        return self.native.build_request(translation.request(body, target, headers), target, kept)
+        rewritten = translation.request(body, target, headers)
+        try:
+            return self.native.build_request(rewritten, target, kept)
+        except InvalidRequestError as error:
+            if error.param:
+                name = translation.field(error.param)
+                error.message = error.message.replace(f"{error.param}: ", f"{name}: ", 1)
+                error.param = name
+            raise
 
     def parse_response(
         self, status: int, headers: Mapping[str, str], body: bytes, request: ClientBody
@@ -119,6 +132,11 @@ class TranslatedStream:
     def usage(self) -> Usage:
         """The tokens so far."""
         return self._native.usage
+
+    @property
+    def progress(self) -> Progress | None:
+        """How far the client's stream has come, where its events are numbered."""
+        return getattr(self._writer, "progress", None)
 
     def feed(self, chunk: bytes) -> bytes:
         """Take a piece of the upstream body; answer what may go to the client now."""

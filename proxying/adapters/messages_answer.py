@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
 
 from proxying.adapters.base import Usage
+from proxying.adapters.chat_message import NewId, calls_of, reasoning_of, text_of, tool_id
 from proxying.adapters.gateway_thinking import SIGNATURE_TEXT
 from proxying.adapters.openai_usage import read_usage
 
@@ -20,9 +20,6 @@ _STOP_REASONS: Final = {
     "content_filter": "refusal",
 }
 _ID: Final = re.compile(r"[^A-Za-z0-9_-]")
-# Where the vendors put what the model thought.
-REASONING: Final = ("reasoning_content", "reasoning")
-NewId = Callable[[], str]
 
 
 def stop_reason(finish_reason: Any, *, has_tools: bool) -> str:
@@ -37,11 +34,6 @@ def message_id(given: Any, new_id: NewId) -> str:
     if text.startswith("msg_"):
         return text
     return f"msg_{text or new_id()}"
-
-
-def tool_id(given: Any, new_id: NewId) -> str:
-    """The provider's id of a call; one is made where it has none, as with older Gemini models."""
-    return given if isinstance(given, str) and given else f"toolu_{new_id()}"
 
 
 def messages_usage(raw: Any) -> dict[str, Any]:
@@ -59,24 +51,6 @@ def messages_usage(raw: Any) -> dict[str, Any]:
         "cache_read_input_tokens": cached,
         "output_tokens": usage.completion_tokens or 0,
     }
-
-
-def text_of(content: Any) -> str:
-    """The text of a message or delta; Mistral's is a list of parts."""
-    if isinstance(content, str):
-        return content
-    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    return "".join(str(part.get("text") or "") for part in parts if part.get("type") == "text")
-
-
-def reasoning_of(message: dict[str, Any]) -> str:
-    """What the model thought, wherever the vendor puts it."""
-    for name in REASONING:
-        if isinstance(message.get(name), str) and message[name]:
-            return str(message[name])
-    content = message.get("content")
-    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    return "".join(text_of(part.get("thinking")) for part in parts if part.get("type") == "thinking")
 
 
 def tool_input(arguments: Any) -> dict[str, Any]:
@@ -114,15 +88,6 @@ def messages_answer(answer: dict[str, Any], new_id: NewId) -> dict[str, Any]:
     }
 
 
-def calls_of(message: dict[str, Any]) -> list[dict[str, Any]]:
-    """The tool calls of a message or delta, the old single form included."""
-    calls = message.get("tool_calls")
-    if isinstance(calls, list) and calls:
-        return [call for call in calls if isinstance(call, dict)]
-    old = message.get("function_call")
-    return [{"index": 0, "function": old}] if isinstance(old, dict) else []
-
-
 def _content(message: dict[str, Any], new_id: NewId) -> list[dict[str, Any]]:
     content: list[dict[str, Any]] = []
     thought = reasoning_of(message)
@@ -134,7 +99,7 @@ def _content(message: dict[str, Any], new_id: NewId) -> list[dict[str, Any]]:
     for call in calls_of(message):
         function = call.get("function")
         called = function if isinstance(function, dict) else {}
-        use = {"type": "tool_use", "id": tool_id(call.get("id"), new_id)}
+        use = {"type": "tool_use", "id": tool_id(call.get("id"), new_id, "toolu")}
         content.append(
             {**use, "name": called.get("name") or "", "input": tool_input(called.get("arguments"))}
         )

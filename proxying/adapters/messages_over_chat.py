@@ -9,8 +9,9 @@ from typing import Any, Final
 import orjson
 
 from proxying.adapters.base import ClientBody, Target
+from proxying.adapters.chat_message import NewId
 from proxying.adapters.json_text import answer_text, request_text
-from proxying.adapters.messages_answer import NewId, messages_answer
+from proxying.adapters.messages_answer import messages_answer
 from proxying.adapters.messages_request import chat_request
 from proxying.adapters.messages_stream import MessagesEvents
 from proxying.errors import InvalidRequestError
@@ -48,6 +49,10 @@ class MessagesOverChat:
     def headers(self, client: Mapping[str, str]) -> Mapping[str, str]:
         """Traces go on; versions and beta names are said to Anthropic alone."""
         return {name: client[name] for name in _FORWARDED if name in client}
+
+    def field(self, native: str) -> str:
+        """The names are near enough as they are: ``messages``, ``tools``."""
+        return native
 
     def answer(self, answer: bytes, body: ClientBody) -> bytes:
         """A whole chat completion as a message."""

@@ -7,17 +7,10 @@ from typing import Any, Final
 import orjson
 
 from proxying import sse
+from proxying.adapters.chat_message import NewId, calls_of, reasoning_of, text_of, usage_of
 from proxying.adapters.gateway_thinking import SIGNATURE_TEXT
-from proxying.adapters.messages_answer import (
-    NewId,
-    calls_of,
-    message_id,
-    messages_usage,
-    reasoning_of,
-    stop_reason,
-    text_of,
-)
-from proxying.adapters.messages_tools import CallOrder, StreamedCall
+from proxying.adapters.messages_answer import message_id, messages_usage, stop_reason
+from proxying.adapters.streamed_calls import CallOrder, StreamedCall
 
 # Kind of a block: how it begins, and the delta that carries its text.
 _STARTS: Final[dict[str, dict[str, Any]]] = {
@@ -39,7 +32,7 @@ class MessagesEvents:
         self._has_started = False
         self._kind = ""
         self._call: StreamedCall | None = None
-        self._calls = CallOrder(new_id)
+        self._calls = CallOrder(new_id, "toolu")
         self._has_tools = False
         self._index = -1
         self._delta_head = b""
@@ -52,7 +45,7 @@ class MessagesEvents:
         if event.data == b"[DONE]":
             return self._end()
         data = orjson.loads(event.data)
-        self._note_usage(data)
+        self._usage = usage_of(data) or self._usage
         written: list[bytes] = []
         # Azure's first chunk has no choice, no id and no model.
         for choice in data.get("choices") or ():
@@ -61,12 +54,6 @@ class MessagesEvents:
                     written.append(self._start(data))
                 self._choice(choice, written)
         return b"".join(written)
-
-    def _note_usage(self, data: dict[str, Any]) -> None:
-        vendor = data.get("x_groq")
-        for holder in (data, vendor, *(data.get("choices") or ())):
-            if isinstance(holder, dict) and isinstance(holder.get("usage"), dict):
-                self._usage = holder["usage"]
 
     def _start(self, data: dict[str, Any]) -> bytes:
         self._has_started = True

@@ -4,6 +4,7 @@ Quirks: with ``no_stream_options`` usage is not asked for, and a client's own ``
 ``models/`` before a listed id (``models_prefix``) is cut for everyone. Provider options: ``api_version``
 (Azure's query parameter), ``organization`` and ``project`` (OpenAI's headers). A base URL may hold
 ``{model}``, as Azure's deployment addresses need.
+Responses go through as they are to vendors that speak them (``routing.upstreams.speaks``).
 """
 
 from __future__ import annotations
@@ -13,12 +14,22 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from proxying import splice
-from proxying.adapters.base import ClientBody, ParsedAnswer, Target, UpstreamRequest, Usage
+from proxying.adapters.base import (
+    ClientBody,
+    ParsedAnswer,
+    StreamTranslator,
+    Target,
+    UpstreamRequest,
+    Usage,
+)
+from proxying.adapters.gateway_reasoning import MARK, without_gateway_reasoning
 from proxying.adapters.json_text import object_of
 from proxying.adapters.openai_errors import read_error
 from proxying.adapters.openai_media import MEDIA_PATHS, parse_media, refuse_error
+from proxying.adapters.openai_responses import ResponsesStream, check_answer
 from proxying.adapters.openai_stream import OpenAIStream
 from proxying.adapters.openai_usage import read_rerank_usage, read_usage
+from proxying.adapters.responses_request import refuse_background
 from proxying.errors import ErrorFacts, InvalidRequestError, UpstreamProtocolError
 from routing.types import Endpoint, Provider
 from routing.upstreams import account_headers, kind_of, url
@@ -29,6 +40,7 @@ _PATHS: Final = {
     Endpoint.EMBEDDINGS: "/embeddings",
     Endpoint.MODERATIONS: "/moderations",
     Endpoint.RERANK: "/rerank",
+    Endpoint.RESPONSES: "/responses",
     **MEDIA_PATHS,
 }
 # The list that a whole answer of the endpoint must have.
@@ -57,6 +69,10 @@ class OpenAIAdapter:
         path = _PATHS.get(body.endpoint)
         if path is None or body.dialect == "anthropic":
             raise InvalidRequestError(f"The endpoint '{body.endpoint}' cannot be sent to this provider.")
+        if body.endpoint is Endpoint.RESPONSES:
+            refuse_background(body.data)
+            if MARK in body.raw:
+                body = without_gateway_reasoning(body)
         refuses_options = "no_stream_options" in kind_of(target.provider).quirks
         raw = splice.splice(
             body.raw,
@@ -82,6 +98,8 @@ class OpenAIAdapter:
                 return answer
         data = object_of(body)
         refuse_error(data)
+        if request.endpoint is Endpoint.RESPONSES:
+            check_answer(data)
         _check_shape(data, request.endpoint)
         usage = Usage()
         if isinstance(data.get("usage"), dict):
@@ -90,8 +108,10 @@ class OpenAIAdapter:
             read_rerank_usage(data, usage)
         return ParsedAnswer(body=body, usage=usage)
 
-    def stream(self, request: ClientBody, target: Target) -> OpenAIStream:
-        """A fresh relay that hides the usage chunk the client did not ask for."""
+    def stream(self, request: ClientBody, target: Target) -> StreamTranslator:
+        """A fresh relay; one of chat hides the usage chunk the client did not ask for."""
+        if request.endpoint is Endpoint.RESPONSES:
+            return ResponsesStream()
         return OpenAIStream(request, hides_usage=_asks_usage_itself(request, target.provider))
 
     def parse_error(self, status: int, headers: Mapping[str, str], body: bytes, now: float) -> ErrorFacts:

@@ -56,6 +56,9 @@ _STATUS_OF: Final = (
     ("invalid_request", 400),
     ("invalid_argument", 400),
     ("context_length", 400),
+    ("invalid_prompt", 400),
+    ("policy", 400),
+    ("image", 400),  # too large, not to be read, and eight more of Responses'
     ("server_error", 500),
     ("internal", 500),
 )

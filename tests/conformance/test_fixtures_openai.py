@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from proxying.adapters import ADAPTERS
-from proxying.adapters.base import ClientBody, Target
+from proxying.adapters import ADAPTERS, adapter_for
+from proxying.adapters.base import Adapter, ClientBody, Target
 from proxying.errors import UpstreamStatusError, render, render_event
 from proxying.schemas import parse_body
 from routing.discovery import read_page
@@ -23,6 +23,7 @@ ENDPOINTS = {
     "/embeddings": Endpoint.EMBEDDINGS,
     "/moderations": Endpoint.MODERATIONS,
     "/images/generations": Endpoint.IMAGES,
+    "/responses": Endpoint.RESPONSES,
 }
 IN_STREAM_ERRORS = {
     "groq/stream-error-event-midstream": (400, "tool_use_failed"),
@@ -38,8 +39,6 @@ def endpoint_of(recording: Recording) -> Endpoint | None:
 def reason_not_replayed(recording: Recording) -> str:
     if recording.status >= 400 or recording.path.endswith("/models"):
         return ""
-    if recording.path.endswith("/responses"):
-        return "this adapter does not speak the Responses format"
     if "/audio/" in recording.path:
         return "multipart uploads do not go through this adapter"
     return "" if endpoint_of(recording) else f"unknown path {recording.path}"
@@ -83,6 +82,13 @@ def target_of(recording: Recording) -> Target:
     return Target(Provider(provider, kinds.get(provider, provider), "https://up.example/v1"), "exact-model")
 
 
+def adapter_of(recording: Recording) -> Adapter:
+    """Who relays it: Responses go straight to those who speak them."""
+    endpoint = endpoint_of(recording)
+    assert endpoint is not None
+    return adapter_for(target_of(recording).provider, endpoint)
+
+
 def test_every_recording_is_replayed_or_named():
     assert {name for name, reason in MISSING.items() if reason.startswith("unknown")} == set()
     counted = {case.id for group in (ERRORS, MODELS, STREAMS, WHOLE) for case in group}
@@ -92,7 +98,7 @@ def test_every_recording_is_replayed_or_named():
 @pytest.mark.parametrize("recording", REQUESTS)
 def test_request_goes_up_with_only_the_model_changed(recording):
     body = request_of(recording)
-    sent = ADAPTER.build_request(body, target_of(recording), {}).body
+    sent = adapter_of(recording).build_request(body, target_of(recording), {}).body
     expected = {**json.loads(body.raw), "model": "exact-model"}
     got = json.loads(sent)
     if got.get("stream_options") != expected.get("stream_options"):
@@ -104,7 +110,8 @@ def test_request_goes_up_with_only_the_model_changed(recording):
 
 @pytest.mark.parametrize("recording", WHOLE)
 def test_whole_answer_is_relayed_byte_for_byte(recording):
-    answer = ADAPTER.parse_response(200, recording.headers, recording.response, request_of(recording))
+    request = request_of(recording)
+    answer = adapter_of(recording).parse_response(200, recording.headers, recording.response, request)
     usage = json.loads(recording.response).get("usage") or {}
     assert answer.body == recording.response
     assert answer.usage.prompt_tokens == usage.get("prompt_tokens", usage.get("input_tokens"))
@@ -117,7 +124,7 @@ def test_stream_is_relayed_byte_for_byte(recording, asked, size):
     request = request_of(recording)
     request.data["stream"] = True
     request.data["stream_options"] = {"include_usage": asked}
-    translator = ADAPTER.stream(request, target_of(recording))
+    translator = adapter_of(recording).stream(request, target_of(recording))
     raw = recording.response
     out, error = relay(translator, raw, size)
     if recording.name in IN_STREAM_ERRORS:
@@ -127,9 +134,10 @@ def test_stream_is_relayed_byte_for_byte(recording, asked, size):
         return
     assert error is None
     assert (translator.has_content, translator.finished) == (True, True)
-    never_asks = recording.name.startswith(("mistral", "perplexity"))
+    never_asks = recording.name.startswith(("mistral", "perplexity")) or request.dialect == "responses"
     assert out == (raw if asked or never_asks else without_usage_chunk(raw))
-    assert (b'"prompt_tokens":' in raw) == (translator.usage.prompt_tokens is not None)
+    counted = b'"prompt_tokens":' in raw or b'"input_tokens":' in raw
+    assert counted == (translator.usage.prompt_tokens is not None)
 
 
 def relay(translator, raw: bytes, size: int) -> tuple[bytes, UpstreamStatusError | None]:

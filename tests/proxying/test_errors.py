@@ -166,8 +166,31 @@ def test_render_event_per_dialect():
     assert render_event(error, "openai", "r") == b"data: " + orjson.dumps({"error": fields}) + b"\n\n"
     envelope = orjson.loads(render(error, "anthropic", "r")[2])
     assert render_event(error, "anthropic", "r") == b"event: error\ndata: " + orjson.dumps(envelope) + b"\n\n"
-    event = {"type": "error", "code": "upstream_protocol_error", "message": "Cut.", "param": None}
-    assert render_event(error, "responses", "r") == b"event: error\ndata: " + orjson.dumps(event) + b"\n\n"
+
+
+def test_render_event_of_responses_goes_on_counting():
+    """The SDKs raise at the first event; Codex knows the second."""
+    error = errors.UpstreamProtocolError("Cut.")
+    announced = {"id": "resp_1", "model": "m", "status": "in_progress", "tools": [{"name": "f"}]}
+    written = render_event(error, "responses", "r", number=4, response=announced)
+    first, second, end = written.split(b"\n\n")
+    told = orjson.loads(first.removeprefix(b"event: error\ndata: "))
+    ending = orjson.loads(second.removeprefix(b"event: response.failed\ndata: "))
+    fields = {"message": "Cut.", "type": "upstream_error", "param": None, "code": "upstream_protocol_error"}
+    assert told == {**fields, "type": "error", "sequence_number": 4, "error": fields}
+    assert (ending["type"], ending["sequence_number"], end) == ("response.failed", 5, b"")
+    assert ending["response"] == {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 0,
+        "model": "m",
+        "status": "failed",
+        "error": {"code": "upstream_protocol_error", "message": "Cut."},
+        "output": [],
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [{"name": "f"}],
+    }
 
 
 @pytest.mark.parametrize(

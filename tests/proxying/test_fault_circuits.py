@@ -136,7 +136,7 @@ class Mute(OpenAIAdapter):
 async def test_candidate_whose_format_cannot_say_it_is_passed_over(upstream, monkeypatch, enabled) -> None:
     """Nothing is sent there and nothing is counted against it; without failover the client is told."""
     first, second = await upstream(), await upstream()
-    monkeypatch.setattr("proxying.forward.ADAPTERS", {"openai": Mute()})
+    monkeypatch.setattr("proxying.forward.adapter_for", lambda _provider, _endpoint: Mute())
     policy = PoolPolicy(failover=FailoverPolicy(enabled=enabled))
     async with serving(table({"a": first, "b": second}, policy=policy)) as gateway:
         got = await gateway.chat()

@@ -13,6 +13,7 @@ from tests.proxying.sockets import Client, listening
 pytestmark = pytest.mark.anyio
 
 FAULTS = faults.make()
+ASKED = {"model": "pool", "input": "hi"}
 MESSAGE = {"model": "pool", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
 EVENTS = [name for name, fault in FAULTS.items() if fault.event]
 BEFORE = [
@@ -23,9 +24,10 @@ BEFORE = [
 ]
 
 
-async def ask(door, *, stream):
+async def ask(door, *, stream, path="/v1/messages"):
+    body = {**(MESSAGE if path == "/v1/messages" else ASKED), "stream": stream}
     async with Client(door.port) as client:
-        return await client.ask(json.dumps({**MESSAGE, "stream": stream}).encode(), path="/v1/messages")
+        return await client.ask(json.dumps(body).encode(), path=path)
 
 
 @pytest.mark.parametrize("name", EVENTS)
@@ -58,3 +60,39 @@ async def test_messages_client_is_served_by_the_second_or_told(upstream, name, s
     assert (b"message_stop" in served.body) == stream
     assert (told.status, told.json["type"]) in {(FAULTS[name].status, "error"), (529, "error")}
     assert told.json["error"]["message"]
+
+
+@pytest.mark.parametrize("name", EVENTS)
+async def test_responses_client_gets_its_own_error_events(upstream, name) -> None:
+    """Numbered like all others, and no clean end after them."""
+    first = await upstream()
+    first.default = FAULTS[name].script(stream=True)
+    async with listening(table({"a": first})) as door:
+        got = await ask(door, stream=True, path="/v1/responses")
+        (row,) = await door.gateway.records()
+    *blocks, end = got.body.split(b"\n\n")
+    names, data = zip(*(block.split(b"\ndata: ") for block in blocks), strict=True)
+    events = [json.loads(one) for one in data]
+    assert (got.status, got.complete, end) == (200, True, b"")
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert names[-2:] == (b"event: error", b"event: response.failed")
+    assert (
+        events[-2]["error"]["message"] == events[-2]["message"] == events[-1]["response"]["error"]["message"]
+    )
+    assert (events[-2]["code"], events[-1]["response"]["status"]) == (FAULTS[name].code, "failed")
+    assert "".join(event["delta"] for event in events if "delta" in event).startswith("one ")
+    assert (row.outcome, row.completion_tokens) == ("cut", 2 if name == "no end" else 1)
+
+
+@pytest.mark.parametrize(("name", "stream"), BEFORE)
+async def test_responses_client_is_served_by_the_second_or_told(upstream, name, stream) -> None:
+    first, second = await upstream(), await upstream()
+    first.default = FAULTS[name].script(stream=stream)
+    async with listening(table({"a": first, "b": second})) as door:
+        served = await ask(door, stream=stream, path="/v1/responses")
+    async with listening(table({"a": first})) as door:
+        told = await ask(door, stream=stream, path="/v1/responses")
+    assert (served.status, served.complete, served.gateway["provider"]) == (200, True, "b")
+    assert (b"response.completed" in served.body) == stream
+    assert (told.status, told.error["code"]) == (FAULTS[name].status, FAULTS[name].code)
+    assert told.error["message"]

@@ -181,7 +181,7 @@ def mixed(*upstreams, policy: PoolPolicy | None = None) -> RoutingTable:
     """The pool over (kind, upstream), in order; the providers are named for their kinds."""
     held = table(dict(upstreams), policy=policy or PoolPolicy())
     made = {
-        kind: replace(one, kind=kind, endpoints=KINDS[kind].endpoints) for kind, one in held.providers.items()
+        kind: replace(one, kind=kind, endpoints=KINDS[kind].serves) for kind, one in held.providers.items()
     }
     return replace(held, providers=made)
 

@@ -121,3 +121,85 @@ def _joined_details(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
             known["text"] += one["text"]
             known["signature"] = one["signature"] or known["signature"]
     return list(joined.values())
+
+
+def response_of(raw: bytes) -> dict[str, Any]:
+    """The answer that a Responses client makes of a stream's events, which must be well formed.
+
+    What the pieces add up to is what the ``done`` events and the last event repeat.
+    """
+    output: list[dict[str, Any]] = []
+    open_part: tuple[int, dict[str, Any]] | None = None
+    names, answer = [], {}
+    for number, found in enumerate(events_of(raw)):
+        data = json.loads(found.data)
+        assert (found.name.decode(), data["sequence_number"]) == (data["type"], number)
+        names.append(data["type"])
+        kind = data["type"].removeprefix("response.")
+        if "response" in data:
+            answer = data["response"]
+        elif kind == "output_item.added":
+            assert data["output_index"] == len(output)
+            output.append(data["item"])
+        elif kind == "output_item.done":
+            assert (data["output_index"], open_part) == (len(output) - 1, None)
+            assert _without_end(data["item"]) == _without_end(output[-1])
+            output[-1] = data["item"]
+        else:
+            assert (data["output_index"], data["item_id"]) == (len(output) - 1, output[-1]["id"])
+            open_part = _add_event(output[-1], kind, data, open_part)
+    assert names[:2] == ["response.created", "response.in_progress"]
+    assert names[-1] == f"response.{answer['status']}"
+    assert answer["output"] == output
+    return answer
+
+
+def _without_end(item: dict[str, Any]) -> dict[str, Any]:
+    """What only the last event of an item says."""
+    return {name: value for name, value in item.items() if name not in {"status", "encrypted_content"}}
+
+
+def _add_event(
+    item: dict[str, Any], kind: str, data: dict[str, Any], open_part: tuple[int, dict[str, Any]] | None
+) -> tuple[int, dict[str, Any]] | None:
+    place = data.get("content_index", data.get("summary_index"))
+    if kind in {"content_part.added", "reasoning_summary_part.added"}:
+        parts = item["summary" if "summary_index" in data else "content"]
+        assert (open_part, place) == (None, len(parts))
+        parts.append(data["part"])
+        return place, data["part"]
+    if kind == "function_call_arguments.delta":
+        item["arguments"] += data["delta"]
+        return open_part
+    if kind == "function_call_arguments.done":
+        assert data["arguments"] == item["arguments"]
+        return open_part
+    assert open_part is not None
+    assert place == open_part[0]
+    part = open_part[1]
+    if kind in {"content_part.done", "reasoning_summary_part.done"}:
+        assert data["part"] == part
+        return None
+    name = "refusal" if kind.startswith("refusal") else "text"
+    if kind.endswith("annotation.added"):
+        assert data["annotation_index"] == len(part["annotations"])
+        part["annotations"].append(data["annotation"])
+    elif kind.endswith(".delta"):
+        part[name] += data["delta"]
+        if "logprobs" in part:
+            part["logprobs"] += data["logprobs"]
+    else:
+        assert kind.endswith(".done")
+        assert data[name] == part[name]
+    return open_part
+
+
+def numbered(*events: tuple[str, dict[str, Any]]) -> list[bytes]:
+    """Events of a Responses stream, from their types (without ``response.``) and fields."""
+    return [
+        sse.encode_event(
+            json.dumps({"type": f"response.{kind}", "sequence_number": number, **fields}).encode(),
+            f"response.{kind}".encode(),
+        )
+        for number, (kind, fields) in enumerate(events)
+    ]

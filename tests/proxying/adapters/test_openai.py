@@ -135,7 +135,7 @@ def test_build_request_does_not_ask_for_usage_without_stream():
     )
 
 
-@pytest.mark.parametrize("endpoint", [Endpoint.MESSAGES, Endpoint.RESPONSES, Endpoint.COUNT_TOKENS])
+@pytest.mark.parametrize("endpoint", [Endpoint.MESSAGES, Endpoint.COUNT_TOKENS])
 def test_build_request_refuses_what_it_cannot_say(endpoint):
     with pytest.raises(InvalidRequestError):
         ADAPTER.build_request(body(endpoint), target(), {})

@@ -1,4 +1,4 @@
-"""The tool calls of one chat stream, put into an order in which blocks can be written one after another."""
+"""The tool calls of one chat stream, put into an order in which they can be written one after another."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
+from proxying.adapters.chat_message import NewId, tool_id
 from proxying.adapters.json_text import answer_text
-from proxying.adapters.messages_answer import NewId, tool_id
 
 
 @dataclass(slots=True)
@@ -51,12 +51,14 @@ class CallOrder:
     """Which call a delta belongs to, and which calls wait until the one before them is complete.
 
     Calls come one after another as a rule; where their deltas interleave, the later ones wait. Some vendors
-    leave the index out, or say 0 for all: a new id or a name begins a new call then.
+    leave the index out, or say 0 for all: a new id or a name begins a new call then. ``prefix`` begins the
+    ids that are made for calls without one.
     """
 
-    def __init__(self, new_id: NewId) -> None:
+    def __init__(self, new_id: NewId, prefix: str) -> None:
         self.waiting: list[StreamedCall] = []
         self._new_id = new_id
+        self._prefix = prefix
         self._calls: dict[int, StreamedCall] = {}
         self._last: StreamedCall | None = None
 
@@ -82,7 +84,7 @@ class CallOrder:
         begins = not isinstance(index, int) and bool(given_id or function.get("name"))
         if known is not None and not is_another and not begins:
             return known
-        call = StreamedCall(tool_id(given_id, self._new_id))
+        call = StreamedCall(tool_id(given_id, self._new_id, self._prefix))
         if isinstance(index, int):
             self._calls[index] = call
         self.waiting.append(call)

@@ -1,0 +1,131 @@
+"""Relays OpenAI's own Responses byte for byte, and reads them on the way."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from proxying import sse
+from proxying.adapters.base import Progress, Usage
+from proxying.adapters.openai_errors import error_object, read_error_in_answer
+from proxying.adapters.openai_stream import refuse_bare_error
+from proxying.adapters.openai_usage import read_usage
+from proxying.errors import UpstreamError, UpstreamProtocolError, UpstreamStatusError
+
+_ENDS: Final = frozenset({"response.completed", "response.incomplete"})
+_FAILURES: Final = frozenset({"error", "response.failed"})
+# What comes before anything is said; every other event says something, a call that the provider runs too.
+_PRELUDE: Final = frozenset(
+    {
+        *("response.created", "response.queued", "response.in_progress"),
+        *("response.content_part.added", "response.reasoning_summary_part.added"),
+        *("response.output_item.added", "keepalive", "ping"),
+    }
+)
+# Items that begin empty: their content comes with the deltas.
+_EMPTY_STARTS: Final = frozenset({"message", "reasoning"})
+
+
+def check_answer(data: dict[str, Any]) -> None:
+    """Check a whole answer. One without output is whole: the limit may have been too low for a word.
+
+    Raises:
+        UpstreamStatusError: it failed.
+        UpstreamProtocolError: it is none.
+    """
+    if data.get("status") == "failed":
+        raise UpstreamStatusError(read_error_in_answer({"message": "The provider failed to answer."}))
+    if not isinstance(data.get("output"), list):
+        raise UpstreamProtocolError("The provider's answer has no 'output'.")
+
+
+class ResponsesStream:
+    """One streamed answer for a client of the same dialect; no ``[DONE]`` ends it, but its last event."""
+
+    def __init__(self, *, max_event_bytes: int = sse.MAX_EVENT_BYTES) -> None:
+        self.has_content = False
+        self.finished = False
+        self.usage = Usage()
+        self.progress = Progress()
+        self._splitter = sse.Splitter(max_event_bytes)
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Take a piece of the upstream body; answer what may go to the client now."""
+        if self._is_over():
+            return b""
+        kept: list[bytes] = []
+        try:
+            for block in self._splitter.feed(chunk):
+                self._read(block)
+                kept.append(block)
+                if self._is_over():
+                    break
+        except UpstreamError as error:
+            error.partial = b"".join(kept)
+            raise
+        return kept[0] if len(kept) == 1 else b"".join(kept)
+
+    def end(self) -> bytes:
+        """The upstream body ended; answer its last event, when the blank line behind it is missing."""
+        if self._is_over():
+            return b""
+        rest = self._splitter.rest()
+        if rest.strip():
+            refuse_bare_error(rest)
+            block = rest.rstrip(b"\r\n") + b"\n\n"
+            self._read(block)
+            if self._is_over():
+                return block
+        raise UpstreamProtocolError("The provider's stream ended before the answer was complete.")
+
+    def _is_over(self) -> bool:
+        return self.finished
+
+    def _read(self, block: bytes) -> None:
+        event = sse.parse_event(block)
+        if event is None:
+            return
+        try:
+            data = orjson.loads(event.data)
+        except orjson.JSONDecodeError as error:
+            raise UpstreamProtocolError("The provider sent an event that is not JSON.") from error
+        if not isinstance(data, dict):
+            raise UpstreamProtocolError("The provider sent an event that is not an object.")
+        kind = data.get("type")
+        if kind in _FAILURES or event.name == b"error" or data.get("error"):
+            raise UpstreamStatusError(read_error_in_answer(_error_in(data)))
+        self._note(kind, data)
+
+    def _note(self, kind: object, data: dict[str, Any]) -> None:
+        number = data.get("sequence_number")
+        self.progress.next_number = (number if isinstance(number, int) else self.progress.next_number) + 1
+        response = data.get("response")
+        if kind in _ENDS:
+            self.has_content = self.finished = True
+            if isinstance(response, dict) and isinstance(response.get("usage"), dict):
+                read_usage(response["usage"], self.usage)
+        elif kind not in _PRELUDE or (kind == "response.output_item.added" and _begins_full(data)):
+            self.has_content = True
+            self.usage.pieces += isinstance(data.get("delta"), str)
+        elif isinstance(response, dict):
+            self.progress.response = response
+
+
+def _begins_full(data: dict[str, Any]) -> bool:
+    item = data.get("item")
+    return isinstance(item, dict) and item.get("type") not in _EMPTY_STARTS
+
+
+def _error_in(data: dict[str, Any]) -> dict[str, Any]:
+    """The error of an ``error`` event, flat or nested, or of ``response.failed``."""
+    response = data.get("response")
+    if isinstance(response, dict):
+        return error_object(response) or {"message": ""}
+    found = error_object(data) or {"message": ""}
+    # Of a flat one ``type`` is the event's own.
+    return (
+        {name: value for name, value in found.items() if name != "type"}
+        if found is not data.get("error")
+        else found
+    )
