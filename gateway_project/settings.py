@@ -207,6 +207,9 @@ GATEWAY_WORKERS = env.whole("GATEWAY_WORKERS", 1)
 # Proxies whose X-Forwarded-Proto is believed: addresses or networks, comma separated.
 GATEWAY_FORWARDED_ALLOW_IPS = env.networks("GATEWAY_FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
 GATEWAY_MAX_BODY_BYTES = env.whole("GATEWAY_MAX_BODY_BYTES", 33_554_432)
+# What is kept of an upload (audio, pictures) to send it to another candidate: of one, and of all of a worker.
+GATEWAY_REPLAY_BYTES = env.whole("GATEWAY_REPLAY_BYTES", 8_388_608)
+GATEWAY_REPLAY_TOTAL_BYTES = env.whole("GATEWAY_REPLAY_TOTAL_BYTES", 67_108_864)
 GATEWAY_SESSION_HEADER = env.header("GATEWAY_SESSION_HEADER", "X-Session-ID")
 GATEWAY_USER_PATH_HEADER = env.header("GATEWAY_USER_PATH_HEADER", "X-User-Path")
 GATEWAY_EXPOSE_ROUTING_HEADERS = env.flag("GATEWAY_EXPOSE_ROUTING_HEADERS", default=True)

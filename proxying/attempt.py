@@ -20,7 +20,9 @@ from proxying.adapters.base import (
     Usage,
 )
 from proxying.errors import (
+    ClientGoneError,
     GatewayError,
+    RequestError,
     UpstreamConnectError,
     UpstreamError,
     UpstreamProtocolError,
@@ -190,9 +192,7 @@ class Call:
             if len(self.exchange.attempts) > 1:
                 self.up.budget.retry_failed()
         else:
-            self.attempt.error = (
-                "client_gone" if isinstance(error, asyncio.CancelledError) else "internal_error"
-            )
+            self.attempt.error = _own_cause(error)
             self.up.health.release_trial(self.candidate.provider, self.candidate.model)
         self.up.on_attempt(self.exchange, self.attempt)
         self._abort()
@@ -249,12 +249,8 @@ class Call:
             except UpstreamError as error:
                 event = self._broke(error, dialect)
                 yield error.partial + event
-            except Exception:  # the edge: the client has had its 200
-                logger.exception("Relaying a stream failed (%s).", exchange.request_id)
-                fault = GatewayError("The gateway failed to relay the answer.")
-                self.attempt.error = "internal_error"
-                exchange.failed(fault, "cut")
-                yield self._told(fault, dialect)
+            except Exception as error:  # noqa: BLE001 - the edge: the client has had its 200
+                yield self._failed_itself(error, dialect)
         finally:
             self.attempt.latency_ms = (time.perf_counter() - self.attempt.started) * 1000
             if is_clean:
@@ -272,6 +268,16 @@ class Call:
         self._report(error, after_content=True)
         self.exchange.failed(error, "cut")
         return self._told(error, dialect)
+
+    def _failed_itself(self, error: Exception, dialect: str) -> bytes:
+        """The gateway failed in the middle of a stream, or the client left that was still uploading."""
+        if isinstance(error, ClientGoneError):
+            return b""
+        logger.error("Relaying a stream failed (%s).", self.exchange.request_id, exc_info=error)
+        fault = GatewayError("The gateway failed to relay the answer.")
+        self.attempt.error = "internal_error"
+        self.exchange.failed(fault, "cut")
+        return self._told(fault, dialect)
 
     def _told(self, error: GatewayError, dialect: str) -> bytes:
         """How a stream that has begun tells its client of an error."""
@@ -314,6 +320,15 @@ class Call:
             self.response.abort()
         if self.chunks is not None:
             self.up.spawn(self.chunks.aclose())
+
+
+def _own_cause(error: BaseException) -> str:
+    """Why a call ended that the provider did not fail."""
+    if isinstance(error, asyncio.CancelledError):
+        return "client_gone"
+    if isinstance(error, RequestError | ClientGoneError):  # met while its body was on the way
+        return error.code or error.type
+    return "internal_error"
 
 
 async def _drain(chunks: AsyncGenerator[bytes, None]) -> None:

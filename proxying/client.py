@@ -17,6 +17,7 @@ from proxying.errors import UpstreamConnectError, UpstreamError, UpstreamProtoco
 from proxying.upstream_address import Origin, UnsendableError, address_of, request_head
 from proxying.upstream_connect import Connector
 from proxying.upstream_connection import Answer, Connection, ConnectionEndedError, MalformedAnswerError
+from proxying.upstream_upload import answer_to_upload
 from routing.types import Timeouts
 
 # Below the 60 s or more after which vendors and balancers close idle connections.
@@ -152,32 +153,44 @@ class UpstreamClient:
             UpstreamProtocolError: what came is no HTTP answer.
         """
         loop = asyncio.get_running_loop()
-        first_by = loop.time() + timeouts.first_byte_s
-        until = min(first_by, deadline_at)
+        until = min(loop.time() + timeouts.first_byte_s, deadline_at)
         try:
-            answer = await self._exchange(request, timeouts.connect_s, until)
-        except TimeoutError:
-            name = "first-byte timeout" if first_by <= deadline_at else "deadline of the request"
+            answer = await self._exchange(request, timeouts, until, deadline_at)
+        except TimeoutError as error:
+            if request.upload is not None and request.upload.waits:
+                raise TimeoutError from error  # the client's doing: the caller knows what to say of it
+            name = "first-byte timeout" if loop.time() < deadline_at else "deadline of the request"
             raise UpstreamTimeoutError(f"The provider did not answer before the {name}.") from None
         except FAULTS as error:
             raise translated(error) from error
+        if request.upload is not None:  # the time that the client took for it is not the provider's
+            until = min(loop.time() + timeouts.first_byte_s, deadline_at)
         return UpstreamResponse(answer, timeouts, until, deadline_at)
 
-    async def _exchange(self, request: UpstreamRequest, connect_s: float, until: float) -> Answer:
+    async def _exchange(
+        self, request: UpstreamRequest, timeouts: Timeouts, until: float, deadline_at: float
+    ) -> Answer:
         address = address_of(request.url)
         head = request_head(request, address)
+        upload = request.upload
+
+        async def ask(connection: Connection) -> Answer:
+            if upload is None:
+                return await _answer(connection, head, request.body, until)
+            return await answer_to_upload(connection, head, upload, timeouts.first_byte_s, deadline_at)
+
         connection = self._take(address.origin)
         if connection is not None:
             taken_at = connection.loop.time()
             rested_s = taken_at - (connection.rests_from or taken_at)
             try:
-                return await _answer(connection, head, request.body, until)
+                return await ask(connection)
             except ConnectionEndedError as error:
                 late = connection.loop.time() > taken_at + _LOST_WITHIN_S
-                if rested_s < _IDLE_FROM_S or late or error.begun:
+                is_gone = upload is not None and not upload.can_be_sent
+                if rested_s < _IDLE_FROM_S or late or error.begun or is_gone:
                     raise
-        connection = await self._connect(address.origin, connect_s, until)
-        return await _answer(connection, head, request.body, until)
+        return await ask(await self._connect(address.origin, timeouts.connect_s, until))
 
     def _take(self, origin: Origin) -> Connection | None:
         """A connection at rest that the provider has not closed, as far as can be seen here."""

@@ -4,9 +4,10 @@
 
     GatewayError
     ├── RequestError                 the client's doing; never retried
-    │   ├── InvalidJSONError, InvalidRequestError, RequestTooLargeError,
+    │   ├── InvalidJSONError, InvalidRequestError, RequestTooLargeError, RequestTimeoutError,
     │   ├── AuthenticationError, PermissionDeniedError, NotFoundError, MethodNotAllowedError
     ├── NoCandidateError             routing refused: carries the ``Refusal``
+    ├── UploadMemoryError            other uploads hold the room that this one needs
     ├── ProviderBusyError            every candidate's provider is at its in-flight limit
     ├── UpstreamError                one attempt failed
     │   ├── UpstreamStatusError      the provider answered with an error of its own
@@ -78,6 +79,13 @@ class RequestTooLargeError(RequestError):
     code = "request_too_large"
 
 
+class RequestTimeoutError(RequestError):
+    """The client did not send the rest of its body before the deadline."""
+
+    status = 408
+    code = "request_timeout"
+
+
 class AuthenticationError(RequestError):
     """No, unknown, expired or disabled key."""
 
@@ -126,6 +134,16 @@ class ProviderBusyError(GatewayError):
     status = 429
     type = "rate_limit_error"
     code = "provider_busy"
+    permanent = False
+    retry_after_s = 1.0
+
+
+class UploadMemoryError(GatewayError):
+    """Other uploads hold the room that this one needs."""
+
+    status = 503
+    type = "overloaded_error"
+    code = "too_many_uploads"
     permanent = False
     retry_after_s = 1.0
 

@@ -10,6 +10,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ View = Callable[..., Awaitable[Answer]]
 Routes = Mapping[str, Mapping[str, View]]
 
 _has_control: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+_LINGER_S: Final = 2.0
 _BODILESS: Final = frozenset({"GET", "HEAD"})
 log: Final = logging.getLogger(__name__)
 
@@ -41,7 +43,17 @@ log: Final = logging.getLogger(__name__)
 class LaneRequest:
     """One request of the fast lane; see ``http.GatewayRequest``."""
 
-    __slots__ = ("__dict__", "_raw_headers", "_receive", "_watcher", "gone", "method", "path", "started")
+    __slots__ = (
+        "__dict__",
+        "_is_reading",
+        "_raw_headers",
+        "_receive",
+        "_watcher",
+        "gone",
+        "method",
+        "path",
+        "started",
+    )
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.started = time.perf_counter()
@@ -51,6 +63,7 @@ class LaneRequest:
         self._raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._receive = receive
         self._watcher: asyncio.Task[None] | None = None
+        self._is_reading = False
         self.__dict__["query_bytes"] = scope["query_string"]
 
     @cached_property
@@ -87,20 +100,34 @@ class LaneRequest:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body piece by piece; from its end on, the client's leaving cancels the view."""
+        """Yield the body piece by piece; from its end on, the client's leaving cancels the view.
+
+        The first piece is to be asked for by the view's task, the others by any.
+        """
         more = self._watcher is None
-        while more:
-            event = await self._receive()
-            if event["type"] == "http.disconnect":
-                raise ClientGoneError("The client left before its request was complete.")
-            more = event.get("more_body", False)
-            if piece := event.get("body", b""):
-                yield piece
-        self.watch()
+        task = asyncio.current_task()
+        self._is_reading = True
+        try:
+            while more:
+                event = await self._receive()
+                if event["type"] == "http.disconnect":
+                    raise ClientGoneError("The client left before its request was complete.")
+                more = event.get("more_body", False)
+                if piece := event.get("body", b""):
+                    yield piece
+        finally:
+            self._is_reading = False
+        self._watch_for(task)
 
     def watch(self) -> None:
-        """Let the client's leaving cancel the current task. What is left of the body is dropped."""
-        task = asyncio.current_task()
+        """Let the client's leaving cancel the current task. What is left of the body is dropped.
+
+        Whoever still reads the body hears of it himself.
+        """
+        if not self._is_reading:
+            self._watch_for(asyncio.current_task())
+
+    def _watch_for(self, task: asyncio.Task[Any] | None) -> None:
         if task is not None and self._watcher is None:
             self._watcher = asyncio.create_task(self._watch(task))
 
@@ -109,6 +136,23 @@ class LaneRequest:
             pass
         self.gone = True
         task.cancel()
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether the body was not read to its end."""
+        return self._watcher is None
+
+    async def linger(self) -> None:
+        """Drop what the client still sends, for a moment.
+
+        Closing on a client that is writing would take the answer from it.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_S):
+                more = True
+                while more:
+                    event = await self._receive()
+                    more = event["type"] != "http.disconnect" and event.get("more_body", False)
 
     def unwatch(self) -> None:
         """Stop looking for the client's leaving."""
@@ -179,6 +223,10 @@ async def _send(request: LaneRequest, given: Answer, send: Send) -> None:
         await send({"type": "http.response.start", "status": given.status, "headers": headers})
         if stream is None or request.method == "HEAD":
             body = b"" if request.method == "HEAD" else given.body
+            if request.is_unread:
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+                await request.linger()
+                body = b""
             await send({"type": "http.response.body", "body": body})
             return
         request.watch()

@@ -51,7 +51,7 @@ async def forward(exchange: Exchange, body: ClientBody, route: RouteRequest, up:
 class _Loop:
     """The attempts of one exchange."""
 
-    __slots__ = ("allowed", "body", "busy", "deadline", "exchange", "last", "policy", "up")
+    __slots__ = ("allowed", "body", "busy", "deadline", "exchange", "is_spent", "last", "policy", "up")
 
     def __init__(self, exchange: Exchange, body: ClientBody, up: Upstreams) -> None:
         assert exchange.decision is not None  # noqa: S101 - forward() has just set it
@@ -64,6 +64,7 @@ class _Loop:
         self.deadline: float | None = None
         self.last: GatewayError | None = None
         self.busy = False
+        self.is_spent = False
 
     async def run(self, order: tuple[Candidate, ...]) -> Answer:
         """T7, T32: each candidate at most once; every attempt's error is asked about anew."""
@@ -93,6 +94,9 @@ class _Loop:
         made = len(self.exchange.attempts)
         if made == 0:
             return True
+        if self.body.form is not None and not self.body.form.can_be_sent:
+            self.is_spent = True
+            return False
         in_time = self.deadline is None or asyncio.get_running_loop().time() < self.deadline
         return made < self.allowed and in_time and self.up.budget.allows_retry()
 
@@ -132,7 +136,7 @@ class _Loop:
         if self.deadline is None:
             self.deadline = policies.deadline_at(now, timeouts)
         try:
-            if self.body.wants_stream:
+            if self.body.wants_stream and self.body.form is None:
                 ends_at = policies.attempt_ends_at(now, self.deadline, timeouts)
                 async with asyncio.timeout_at(ends_at):
                     answer = await call.stream(request, self.body, target, self.deadline)
@@ -140,7 +144,8 @@ class _Loop:
                 async with asyncio.timeout_at(self.deadline):
                     answer = await call.whole(request, self.body, self.deadline)
         except TimeoutError as error:
-            raise UpstreamTimeoutError("The provider did not answer in time.") from error
+            late = None if self.body.form is None else self.body.form.late()
+            raise late or UpstreamTimeoutError("The provider did not answer in time.") from error
         await self._served(call.candidate)
         return answer
 
@@ -173,6 +178,8 @@ class _Loop:
             and not isinstance(self.last, UpstreamStatusError)
         ):
             self.last.message += f" ({made} attempts were made.)"
+        if self.is_spent and isinstance(self.last, UpstreamError):
+            self.last.message += " (The upload is too large to be sent to another provider again.)"
         if self.last is not None:
             return self.last
         name = self.exchange.requested_model

@@ -82,6 +82,9 @@ class Metrics:
         self.in_flight = self._gauge(
             "sluice_in_flight", "Upstream calls under way.", ("provider",), "livesum"
         )
+        self.replay = self._gauge(
+            "sluice_replay_bytes", "What is kept of uploads to send it again.", (), "livesum"
+        )
         self.revision = self._gauge("sluice_table_revision", "Configuration in force.", (), "livemin")
         self.stale_s = self._gauge(
             "sluice_table_stale_seconds", "Since when the table could not be read.", (), "livemax"

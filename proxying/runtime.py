@@ -23,6 +23,7 @@ from proxying.outcome import API, Exchange
 from proxying.records import Recorder
 from proxying.tracing import open_tracing
 from proxying.traffic_store import TrafficFlusher
+from proxying.upload import ReplayMemory
 from routing import health, live, snapshot
 from routing.background import Background, Chore
 from routing.health_exchange import HealthExchange
@@ -115,6 +116,8 @@ class Runtime:
         self.session_header = settings.GATEWAY_SESSION_HEADER.lower()
         self.routing_headers: bool = settings.GATEWAY_EXPOSE_ROUTING_HEADERS
         self.max_body_bytes: int = settings.GATEWAY_MAX_BODY_BYTES
+        self.replay_bytes: int = settings.GATEWAY_REPLAY_BYTES
+        self.replay_memory = ReplayMemory(settings.GATEWAY_REPLAY_TOTAL_BYTES)
         self.draining = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._ticker: asyncio.Task[None] | None = None
@@ -176,6 +179,8 @@ class Runtime:
 
     def finish(self, exchange: Exchange) -> None:
         """An exchange has ended: count it and queue its record. What operators try is no client's traffic."""
+        if exchange.body is not None and exchange.body.form is not None:
+            self.spawn(exchange.body.form.close())
         exchange.end()
         if exchange.source == API:
             self.metrics.finished(exchange)
@@ -187,6 +192,7 @@ class Runtime:
         table, stale_since = self.table(), snapshot.status().stale_since
         self.metrics.queue.set(self.recorder.depth)
         self.metrics.show_in_flight(self.health.in_flight())
+        self.metrics.replay.set(self.replay_memory.held_bytes)
         self.metrics.revision.set(table.revision)
         self.metrics.stale_s.set(time.time() - stale_since if stale_since is not None else 0.0)
         self.metrics.cache_up.set(self.state.status().available)

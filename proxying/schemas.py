@@ -41,7 +41,7 @@ def parse_body(raw: bytes, endpoint: Endpoint) -> ClientBody:
         raise InvalidJSONError("The body is valid JSON but not an object.")
     if "model" not in data and endpoint in _DEFAULT_MODELS:
         raw = _with_model(raw, data, _DEFAULT_MODELS[endpoint])
-    data["model"] = _model_of(data.get("model"))
+    data["model"] = model_of(data.get("model"))
     if not splice.is_plain(raw):
         splice.refuse_duplicates(list(splice.scan_members(raw, raw.index(b"{"))))
     return ClientBody(raw=raw, data=data, endpoint=endpoint, dialect=_DIALECTS.get(endpoint, "openai"))
@@ -55,7 +55,8 @@ def _with_model(raw: bytes, data: dict[str, Any], model: str) -> bytes:
     return b'%b"model":%b%b%b' % (raw[:rest], orjson.dumps(model), comma, raw[rest:])
 
 
-def _model_of(value: object) -> str:
+def model_of(value: object) -> str:
+    """The name in the field ``model``, trimmed; see ``parse_body`` for what is raised."""
     if value is None:
         raise InvalidRequestError("The field 'model' is required.", param="model", code="missing_model")
     if not isinstance(value, str):

@@ -25,6 +25,7 @@ from routing.types import Caller, Endpoint, RouteRequest
 
 logger = logging.getLogger("sluice.serving")
 _LONGEST_SESSION_KEY = 1024
+Read = Callable[[GatewayRequest, Endpoint, Runtime], Awaitable[ClientBody]]
 Serve = Callable[[Exchange, ClientBody, RouteRequest, Upstreams], Awaitable[Answer]]
 
 
@@ -35,11 +36,13 @@ async def infer(
     dialect: str = "openai",
     serve: Serve | None = None,
     begun: Callable[[Exchange], None] | None = None,
+    read: Read | None = None,
 ) -> Answer:
     """Serve one inference request; every failure becomes an error in the client's dialect.
 
-    ``serve`` answers it once it is known who asks for what; ``forward`` where it is not given. ``begun`` gets
-    the exchange before anything is done for it; if it names the caller, no key is looked for.
+    ``read`` reads its body, ``serve`` answers it once it is known who asks for what; where they are not
+    given the body is JSON, and ``forward`` answers. ``begun`` gets the exchange before anything is done for
+    it; if it names the caller, no key is looked for.
     """
     runtime = current()
     exchange = Exchange(endpoint, request.headers, request.started, request_id(request.headers))
@@ -48,7 +51,7 @@ async def infer(
     answer: Answer | None = None
     try:
         try:
-            answer = await _serve(request, exchange, runtime, serve or forward)
+            answer = await _serve(request, exchange, runtime, read or read_json, serve or forward)
         except GatewayError as error:
             answer = _failed(exchange, error, dialect)
         except Exception:
@@ -58,6 +61,8 @@ async def infer(
         if answer is None:  # the client left: the server cancelled this task
             _gone(exchange)
         if answer is None or answer.stream is None:
+            if exchange.body is not None and exchange.body.form is not None:
+                await exchange.body.form.close()
             _finish(exchange, runtime)
     answer.headers += response_headers(exchange, routing=runtime.routing_headers)
     return answer
@@ -119,9 +124,16 @@ def _bounded(key: str) -> str:
     return sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-async def _serve(request: GatewayRequest, exchange: Exchange, runtime: Runtime, serve: Serve) -> Answer:
+async def read_json(request: GatewayRequest, endpoint: Endpoint, runtime: Runtime) -> ClientBody:
+    """Read a whole JSON body."""
+    return parse_body(await request.read_body(runtime.max_body_bytes), endpoint)
+
+
+async def _serve(
+    request: GatewayRequest, exchange: Exchange, runtime: Runtime, read: Read, serve: Serve
+) -> Answer:
     caller = exchange.caller = exchange.caller or caller_of(request.headers, runtime)
-    body = parse_body(await request.read_body(runtime.max_body_bytes), exchange.endpoint)
+    body = await read(request, exchange.endpoint, runtime)
     exchange.body = body
     exchange.requested_model = body.data["model"]
     exchange.streamed = body.wants_stream

@@ -69,9 +69,14 @@ def request_head(request: UpstreamRequest, address: Address) -> bytes:
     lines = [f"{request.method} {address.target} HTTP/1.1\r\nHost: {address.host_header}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     lines += [f"{name}: {value}" for name, value in _DEFAULTS.items() if name not in headers]
-    lines.append(f"content-length: {len(request.body)}\r\n\r\n")
+    lines.append(f"{_framing(request)}\r\n\r\n")
     text = "\r\n".join(lines)
     ends = len(lines) + 2
     if text.count("\r") != ends or text.count("\n") != ends or "\0" in text:
         raise UnsendableError("a header that cannot be sent")
     return text.encode()
+
+
+def _framing(request: UpstreamRequest) -> str:
+    length = len(request.body) if request.upload is None else request.upload.length
+    return "transfer-encoding: chunked" if length is None else f"content-length: {length}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import select
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import httptools
@@ -24,6 +24,8 @@ _RESUME_BELOW_BYTES: Final = 65_536
 _WRITTEN_TOGETHER_BYTES: Final = 65_536
 _INFLATED_AT_ONCE_BYTES: Final = 1_048_576
 _NEVER: Final = float("inf")
+# Turns of the loop within which what waits in a socket is read.
+_TURNS_TO_READ: Final = 3
 
 
 class ConnectionEndedError(Exception):
@@ -202,6 +204,8 @@ class Connection(asyncio.Protocol):
         self._is_paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._until = _NEVER
+        self._writing: asyncio.Task[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
 
     # The client's side.
 
@@ -217,6 +221,26 @@ class Connection(asyncio.Protocol):
             transport.write(head)
             transport.write(body)
         return answer
+
+    def send_on(self, writing: Coroutine[Any, Any, None]) -> None:
+        """Let a task write the rest of the request; it ends with the answer at the latest."""
+        self._writing = self.loop.create_task(writing)
+
+    async def write(self, piece: bytes) -> bool:
+        """Write a piece of a request, and wait until the next may follow; false when none may.
+
+        What the provider has said is read first: writing to one that has closed would lose it.
+        """
+        for _ in range(_TURNS_TO_READ):
+            if self._poll is None or not self._poll.poll(0):
+                break
+            await asyncio.sleep(0)
+        if self._transport is None or self._transport.is_closing():
+            return False
+        self._transport.write(piece)
+        if self._writable is not None:
+            await self._writable
+        return self._transport is not None
 
     def is_usable(self) -> bool:
         """Whether a connection at rest can take a request: it is open, and has nothing to read.
@@ -264,6 +288,16 @@ class Connection(asyncio.Protocol):
                 handle.fileno(), select.POLLRDHUP | select.POLLHUP if is_tls else select.POLLIN
             )
 
+    def pause_writing(self) -> None:
+        """Much waits to be taken by the provider."""
+        self._writable = self.loop.create_future()
+
+    def resume_writing(self) -> None:
+        """It was taken, or never will be."""
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
     def data_received(self, data: bytes) -> None:
         """Parse; then wake the reader once, whatever came."""
         answer, steps = self._answer, self._steps
@@ -298,6 +332,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End the answer if it lasts to the connection's end, else break it off."""
         self._lose(exc)
+        self._stop_writing()
+        self.resume_writing()
         if self._timer is not None:
             self._timer.cancel()
         self._transport = self._poll = self._parser = self._timer = None
@@ -364,6 +400,7 @@ class Connection(asyncio.Protocol):
         answer, self._answer = self._answer, None
         self._until = _NEVER
         transport = self._transport
+        self._may_stay = not self._stop_writing() and self._may_stay
         # One that answered before it had read the request is still sent the rest: nothing may follow that.
         if self._may_stay and transport is not None and not transport.get_write_buffer_size():
             self.resume()
@@ -374,6 +411,11 @@ class Connection(asyncio.Protocol):
         if answer is not None:
             answer.ended = True
             answer.wake()
+
+    def _stop_writing(self) -> bool:
+        """Whether the request was still being written."""
+        writing, self._writing = self._writing, None
+        return writing is not None and not writing.done() and writing.cancel()
 
     def _break(self, problem: Exception) -> None:
         answer, self._answer = self._answer, None

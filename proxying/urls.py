@@ -13,12 +13,12 @@ from django.urls import path
 
 from proxying.doors import django_view
 from proxying.fastlane import Routes
-from proxying.views.audio import speech
+from proxying.views.audio import speech, transcriptions, translations
 from proxying.views.chat import chat_completions
 from proxying.views.completions import completions
 from proxying.views.embeddings import embeddings
 from proxying.views.health import health, ready
-from proxying.views.images import generations
+from proxying.views.images import edits, generations, variations
 from proxying.views.messages import count_tokens, messages
 from proxying.views.metrics import metrics
 from proxying.views.models import model, models
@@ -34,7 +34,11 @@ FAST_ROUTES: Final[Routes] = MappingProxyType(
         "/v1/moderations": {"POST": moderations},
         "/v1/rerank": {"POST": rerank},
         "/v1/audio/speech": {"POST": speech},
+        "/v1/audio/transcriptions": {"POST": transcriptions},
+        "/v1/audio/translations": {"POST": translations},
         "/v1/images/generations": {"POST": generations},
+        "/v1/images/edits": {"POST": edits},
+        "/v1/images/variations": {"POST": variations},
         "/v1/messages": {"POST": messages},
         "/v1/messages/count_tokens": {"POST": count_tokens},
         "/v1/responses": {"POST": responses},

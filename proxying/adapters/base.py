@@ -6,12 +6,62 @@ for each wire format; kinds (``routing.kinds``) name the one they speak.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from proxying.errors import ErrorFacts
+from proxying.errors import ErrorFacts, GatewayError
 from routing.types import Endpoint, Provider
+
+
+class Outgoing(Protocol):
+    """A body that is sent piece by piece; see ``proxying.upload``."""
+
+    @property
+    def length(self) -> int | None:
+        """Its bytes; None when nobody knows."""
+        ...
+
+    @property
+    def can_be_sent(self) -> bool:
+        """Whether it is here from its start and good, as far as it was read."""
+        ...
+
+    @property
+    def waits(self) -> bool:
+        """Whether the client is waited for."""
+        ...
+
+    def pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body from its start; raises the ``GatewayError`` of a client that sends no good one."""
+        ...
+
+    def halt(self) -> None:
+        """No more of it is wanted."""
+        ...
+
+
+class Form(Protocol):
+    """A client's multipart form; see ``proxying.upload``."""
+
+    content_type: str
+
+    def with_model(self, model: str) -> bytes | Outgoing:
+        """The form with another model in the place of the client's, every other byte as it was."""
+        ...
+
+    @property
+    def can_be_sent(self) -> bool:
+        """Whether another provider could be sent the same."""
+        ...
+
+    def late(self) -> GatewayError | None:
+        """The error of a deadline that has passed, when it is the client that was waited for."""
+        ...
+
+    async def close(self) -> None:
+        """Nobody wants it any more."""
+        ...
 
 
 @dataclass(slots=True)
@@ -19,13 +69,14 @@ class ClientBody:
     """A client's JSON request: the bytes as sent, and the top-level object parsed from them.
 
     ``raw`` is what survives untouched; ``data`` is for reading. ``dialect`` is what the client speaks:
-    ``openai``, ``anthropic`` or ``responses``.
+    ``openai``, ``anthropic`` or ``responses``. With a ``form`` ``raw`` is empty, and ``data`` has its fields.
     """
 
     raw: bytes
     data: dict[str, Any]
     endpoint: Endpoint
     dialect: str = "openai"
+    form: Form | None = None
 
     @property
     def wants_stream(self) -> bool:
@@ -51,12 +102,16 @@ class Target:
 
 @dataclass(slots=True)
 class UpstreamRequest:
-    """One HTTP request for the client to send. ``headers`` hold the credential: never logged."""
+    """One HTTP request for the client to send. ``headers`` hold the credential: never logged.
+
+    With an ``upload`` that is the body.
+    """
 
     method: str
     url: str
     headers: dict[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    upload: Outgoing | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)

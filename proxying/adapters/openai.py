@@ -16,6 +16,7 @@ from typing import Any, Final
 from proxying import splice
 from proxying.adapters.base import (
     ClientBody,
+    Form,
     ParsedAnswer,
     StreamTranslator,
     Target,
@@ -69,6 +70,8 @@ class OpenAIAdapter:
         path = _PATHS.get(body.endpoint)
         if path is None or body.dialect == "anthropic":
             raise InvalidRequestError(f"The endpoint '{body.endpoint}' cannot be sent to this provider.")
+        if body.form is not None:
+            return self._upload(body, body.form, target, headers)
         if body.endpoint is Endpoint.RESPONSES:
             refuse_background(body.data)
             if MARK in body.raw:
@@ -86,6 +89,19 @@ class OpenAIAdapter:
             url=url(target.provider, path, target.model),
             headers=self._headers(body, target.provider, headers),
             body=raw,
+        )
+
+    def _upload(
+        self, body: ClientBody, form: Form, target: Target, headers: Mapping[str, str]
+    ) -> UpstreamRequest:
+        """The form as it came, with its boundary, and the exact model in it."""
+        sent = form.with_model(target.model)
+        return UpstreamRequest(
+            method="POST",
+            url=url(target.provider, _PATHS[body.endpoint], target.model),
+            headers=self._headers(body, target.provider, headers) | {"content-type": form.content_type},
+            body=sent if isinstance(sent, bytes) else b"",
+            upload=None if isinstance(sent, bytes) else sent,
         )
 
     def parse_response(

@@ -24,6 +24,7 @@ ENDPOINTS = {
     "/moderations": Endpoint.MODERATIONS,
     "/images/generations": Endpoint.IMAGES,
     "/responses": Endpoint.RESPONSES,
+    "/audio/translations": Endpoint.TRANSLATIONS,
 }
 IN_STREAM_ERRORS = {
     "groq/stream-error-event-midstream": (400, "tool_use_failed"),
@@ -39,8 +40,6 @@ def endpoint_of(recording: Recording) -> Endpoint | None:
 def reason_not_replayed(recording: Recording) -> str:
     if recording.status >= 400 or recording.path.endswith("/models"):
         return ""
-    if "/audio/" in recording.path:
-        return "multipart uploads do not go through this adapter"
     return "" if endpoint_of(recording) else f"unknown path {recording.path}"
 
 
