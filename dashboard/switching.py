@@ -15,12 +15,16 @@ from routing.types import HealthView
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What a switch would do. ``emptied`` are the pools that would have no candidate that can be used."""
+    """What a switch would do. ``emptied`` are the pools that would have no candidate that can be used.
+
+    ``used_by`` counts the pools that a provider is used by; 0 for other switches.
+    """
 
     name: str
     impact: Mapping[str, Any]
     emptied: tuple[str, ...]
     idle_pools: tuple[str, ...]
+    used_by: int
     needs_dialog: bool
 
     @property
@@ -45,7 +49,16 @@ def rehearse(form: TargetForm, survey: Survey) -> Rehearsal:
         health=survey.health,
         dry_run=True,
     )
-    target, pools = form.target, result.impact["pools"]
+    # The worst first: pools that nobody would serve, then those that somebody else would.
+    pools = sorted(
+        result.impact["pools"],
+        key=lambda row: (
+            row["selectable_after"] > 0,
+            row["effective_before"] == row["effective_after"],
+            row["canonical_model"],
+        ),
+    )
+    target = form.target
     emptied = tuple(
         row["canonical_model"]
         for row in pools
@@ -55,8 +68,9 @@ def rehearse(form: TargetForm, survey: Survey) -> Rehearsal:
     changed = {row["canonical_model"] for row in pools}
     return Rehearsal(
         name=_name(form),
-        impact=result.impact,
+        impact={**result.impact, "pools": pools},
         emptied=() if form.enabled else emptied,
+        used_by=len(using) if target.kind == SwitchKind.PROVIDER else 0,
         idle_pools=tuple(name for name in using if name not in changed),
         needs_dialog=bool(emptied) or target.kind == SwitchKind.CANONICAL_MODEL or len(using) > 1,
     )

@@ -21,6 +21,7 @@ _FALSE: Final = frozenset({"false", "no", "off", "0", "f", "n"})
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _DATABASES: Final = ("sqlite", "postgres", "postgresql")
 _IN_MEMORY: Final = "sqlite://:memory:"
+_LONGEST_LABEL: Final = 30
 _CACHES: Final = ("redis", "rediss")
 
 
@@ -87,6 +88,15 @@ class Environment:
         value = self.text(name, default)
         if not _HEADER.fullmatch(value):
             raise ImproperlyConfigured(f"{name} must be the name of an HTTP header, not {value!r}.")
+        return value
+
+    def label(self, name: str) -> str:
+        """A word or two for people, short enough for a page's header; empty when not given."""
+        value = self.text(name)
+        if len(value) > _LONGEST_LABEL or not value.isprintable():
+            raise ImproperlyConfigured(
+                f"{name} must have at most {_LONGEST_LABEL} printable characters, not {value!r}."
+            )
         return value
 
     def bind(self, name: str, default: str) -> str:

@@ -202,6 +202,8 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- the gateway; units are in the names ---
+# What this installation is, for the header of every page: production, staging, ada's laptop.
+GATEWAY_ENVIRONMENT = env.label("GATEWAY_ENVIRONMENT")
 GATEWAY_BIND = env.bind("GATEWAY_BIND", "127.0.0.1:8000")
 GATEWAY_WORKERS = env.whole("GATEWAY_WORKERS", 1)
 # Proxies whose X-Forwarded-Proto is believed: addresses or networks, comma separated.

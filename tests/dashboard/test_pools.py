@@ -228,3 +228,20 @@ def test_health_from_the_workers_is_shown(ada, gateway, monkeypatch):
 
 
 CIRCUITS: dict = {}
+
+
+@pytest.mark.parametrize("path", ["/dashboard/pools/gone/", "/dashboard/nothing/", "/nowhere"])
+def test_what_is_not_there_has_a_page_that_leads_back(ada, gateway, path):
+    response = ada.get(path)
+    html = response.content.decode()
+    assert response.status_code == 404
+    assert f"<code>{path}</code>" in html
+    assert 'href="/dashboard/"' in html
+
+
+def test_a_page_that_fails_says_that_clients_are_served(ada, gateway, monkeypatch):
+    monkeypatch.setattr("dashboard.views.pools.queries.survey", lambda: 1 / 0)
+    ada.raise_request_exception = False
+    response = ada.get("/dashboard/")
+    assert response.status_code == 500
+    assert "<code>/v1</code> goes on" in response.content.decode()

@@ -210,3 +210,12 @@ def test_a_forged_post_is_refused(gateway, ada):
     ada.handler.enforce_csrf_checks = True
     assert ada.post(URL, {"switch": f"off:{KEYS[2]}"}).status_code == 403
     assert RoutingRevision.objects.count() == 0
+
+
+def test_a_dialog_tells_the_worst_first_and_how_many_pools_there_are(ada, gateway):
+    for provider in ("a", "c"):
+        switch(f"pool_candidate/chat/{provider}/m")
+    html = ada.get(URL, {"switch": "off:provider/b"}, headers=PART).content.decode()
+    assert "Used by 2 pools:" in html
+    assert re.findall(r"<span><b>([^<]+)</b>", html) == ["chat", "mixed"]
+    assert html.index("Clients will get 503") < html.index("<b>mixed</b>")

@@ -133,3 +133,14 @@ def test_bind_is_an_address_and_port(value, usable):
 @pytest.mark.parametrize("value", ["127.0.0.1,::1", "10.0.0.0/8", "*"])
 def test_networks_are_taken_as_they_are(env, value):
     assert env(value).networks("X", "") == value
+
+
+@pytest.mark.parametrize("value", ["production", "ada's laptop", "x" * 30, ""])
+def test_a_label_is_taken_as_it_is(env, value):
+    assert env(value).label("X") == value
+
+
+@pytest.mark.parametrize("value", ["x" * 31, "a\nb"])
+def test_a_label_that_no_header_has_room_for_is_refused(env, value):
+    with pytest.raises(ImproperlyConfigured, match="X must have at most 30 printable characters"):
+        env(value).label("X")
