@@ -5,7 +5,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test conformance long chaos check format bench bench-peers lock clean venv venv-dev \
+.PHONY: help run test conformance long fuzz chaos check format bench bench-peers lock clean venv venv-dev \
 	venv-conformance
 
 help: ## show this list
@@ -28,6 +28,10 @@ LONG_TESTS := tests/proxying/test_fault_storm.py tests/proxying/test_fuzz.py tes
 	tests/routing/test_health.py tests/routing/test_strategies.py tests/routing/test_router_properties.py
 long: venv-dev ## fuzzing and storms of faults, at length
 	@TEST_LONG=1 $(BIN)/python -m pytest $(wildcard $(LONG_TESTS)) $(ARGS)
+
+fuzz: ## coverage-guided fuzzing of everything that reads bytes from outside: ARGS="--minutes 10"
+	@$(PYTHON) requirements/install.py fuzz
+	@$(BIN)/python -m tests.long.fuzz $(ARGS)
 
 chaos: venv-dev ## stores, workers, providers and clients fail under load (needs PostgreSQL and Redis): ARGS="--minutes 10"
 	@$(BIN)/python -m tests.long $(ARGS)
@@ -61,6 +65,7 @@ lock: venv-dev ## resolve requirements/*.in again into the hashed locks
 	$(COMPILE) $(ARGS) -c requirements/base.txt requirements/fast.in -o requirements/fast.txt
 	$(COMPILE) $(ARGS) -c requirements/base.txt requirements/otel.in -o requirements/otel.txt
 	$(COMPILE) $(ARGS) -c requirements/base.txt -c requirements/fast.txt -c requirements/otel.txt requirements/dev.in -o requirements/dev.txt
+	$(COMPILE) $(ARGS) -c requirements/base.txt -c requirements/dev.txt requirements/fuzz.in -o requirements/fuzz.txt
 	$(COMPILE) $(ARGS) requirements/conformance.in -o requirements/conformance.txt
 
 clean: ## remove what the other targets made (the demo's data in var/ too)

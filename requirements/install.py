@@ -1,7 +1,7 @@
 """Makes a virtual environment and installs one lock into it; does nothing when that lock is there already.
 
 Only the standard library, and syntax that an old Python still reads, so that it can say what is missing.
-Usage: ``python3 requirements/install.py base|dev|conformance``.
+Usage: ``python3 requirements/install.py base|dev|fuzz|conformance``.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
 # The environment of each lock. In one, a lock installs what the locks before it need, at the same versions.
-LOCKS = [("base", ".venv"), ("dev", ".venv"), ("conformance", ".venv-conformance")]
+LOCKS = [("base", ".venv"), ("dev", ".venv"), ("fuzz", ".venv"), ("conformance", ".venv-conformance")]
 
 
 def main():  # type: () -> int
