@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
     "csp",
     "django_htmx",
     "rest_framework",
@@ -65,6 +67,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "routing.api.scripts.JSONForScripts",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "gateway_project.urls"
 ASGI_APPLICATION = "gateway_project.asgi.application"
@@ -171,6 +174,27 @@ CONTENT_SECURITY_POLICY = {
 }
 LOGIN_URL = "/admin/login/"
 
+# --- guessed passwords: counted in the database for account and address together, so that nobody can lock an
+# operator out from elsewhere; keys and tokens never come this way ---
+GATEWAY_LOGIN_TRIES = env.whole("GATEWAY_LOGIN_TRIES", 10)
+GATEWAY_LOGIN_PAUSE_S = env.whole("GATEWAY_LOGIN_PAUSE_S", 900)
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AXES_FAILURE_LIMIT = GATEWAY_LOGIN_TRIES
+AXES_COOLOFF_TIME = timedelta(seconds=GATEWAY_LOGIN_PAUSE_S)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "routing.admin.login.address_of"
+AXES_LOCKOUT_CALLABLE = "routing.admin.login.refuse"
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # trying on does not make the pause longer
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = False
+AXES_VERBOSE = False
+# Whose tries they were may be in the log; a password typed into the wrong field may not.
+AXES_SENSITIVE_PARAMETERS = ["username"]
+
 # --- the admin API: nothing is open unless a view says who may ---
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -206,7 +230,7 @@ SPECTACULAR_SETTINGS = {
 GATEWAY_ENVIRONMENT = env.label("GATEWAY_ENVIRONMENT")
 GATEWAY_BIND = env.bind("GATEWAY_BIND", "127.0.0.1:8000")
 GATEWAY_WORKERS = env.whole("GATEWAY_WORKERS", 1)
-# Proxies whose X-Forwarded-Proto is believed: addresses or networks, comma separated.
+# Proxies whose X-Forwarded-Proto and -For are believed: addresses or networks, comma separated.
 GATEWAY_FORWARDED_ALLOW_IPS = env.networks("GATEWAY_FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
 GATEWAY_MAX_BODY_BYTES = env.whole("GATEWAY_MAX_BODY_BYTES", 33_554_432)
 # What is kept of an upload (audio, pictures) to send it to another candidate: of one, and of all of a worker.
