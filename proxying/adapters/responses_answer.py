@@ -13,6 +13,7 @@ from proxying.adapters.chat_message import NewId, calls_of, reasoning_of, text_o
 from proxying.adapters.gateway_reasoning import packed
 from proxying.adapters.json_text import answer_text
 from proxying.adapters.openai_usage import read_usage
+from proxying.adapters.responses_names import Called, called_as, custom_input
 
 _ID: Final = re.compile(r"[^A-Za-z0-9_-]")
 # Ids of items are at most 64 characters long where they are sent back, prefix and number included.
@@ -144,16 +145,22 @@ def refusal_part(text: str) -> dict[str, Any]:
     return {"type": "refusal", "refusal": text}
 
 
-def call_item(item_id: str, call_id: str, name: str, arguments: str, status: str) -> dict[str, Any]:
-    """A call of one of the client's functions; no arguments are an empty object."""
-    return {
-        "id": item_id,
-        "type": "function_call",
-        "status": status,
-        "call_id": call_id,
-        "name": name,
-        "arguments": arguments or "{}",
-    }
+def call_item(item_id: str, call_id: str, called: Called, arguments: str, status: str) -> dict[str, Any]:
+    """A call of one of the client's tools; no arguments of a function are an empty object."""
+    kind = "custom_tool_call" if called.is_custom else "function_call"
+    item = {"id": item_id, "type": kind, "status": status, "call_id": call_id, "name": called.name}
+    if called.is_custom:
+        item["input"] = custom_input(arguments)
+    else:
+        item["arguments"] = arguments or "{}"
+    if called.namespace is not None:
+        item["namespace"] = called.namespace
+    return item
+
+
+def call_prefix(called: Called) -> str:
+    """How the id of such an item begins."""
+    return "ctc" if called.is_custom else "fc"
 
 
 def details_of(message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -194,8 +201,10 @@ def responses_answer(
     content = _content(choice, message)
     if content:
         output.append(message_item(ids.item("msg", len(output)), content, "completed"))
-    for call in calls_of(message):
-        output.append(_call(call, ids.item("fc", len(output)), new_id))
+    calls = calls_of(message)
+    known = called_as(request) if calls else {}
+    for call in calls:
+        output.append(_call(call, known, ids, len(output), new_id))
     if output and "status" in output[-1]:
         output[-1]["status"] = last_status(choice.get("finish_reason"))
     settle(answer, choice.get("finish_reason"), chat.get("usage"))
@@ -212,16 +221,20 @@ def _content(choice: dict[str, Any], message: dict[str, Any]) -> list[dict[str, 
     return content
 
 
-def _call(call: dict[str, Any], item_id: str, new_id: NewId) -> dict[str, Any]:
+def _call(
+    call: dict[str, Any], known: dict[str, Called], ids: AnswerIds, index: int, new_id: NewId
+) -> dict[str, Any]:
     function = call.get("function")
-    called = function if isinstance(function, dict) else {}
-    arguments = called.get("arguments")
+    given = function if isinstance(function, dict) else {}
+    arguments = given.get("arguments")
     if isinstance(arguments, dict):
         arguments = answer_text(arguments).decode()
+    name = str(given.get("name") or "")
+    called = known.get(name) or Called(name)
     return call_item(
-        item_id,
+        ids.item(call_prefix(called), index),
         tool_id(call.get("id"), new_id, "call"),
-        str(called.get("name") or ""),
+        called,
         arguments if isinstance(arguments, str) else "",
         "completed",
     )

@@ -26,8 +26,10 @@ def content_parts(content: Any, where: str) -> list[dict[str, Any]]:
 
 
 def simplest(parts: list[dict[str, Any]]) -> Any:
-    """One text alone is sent as a text: every vendor takes that."""
-    return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
+    """Texts alone are sent as one text: every vendor takes that, of every role."""
+    if all(part["type"] == "text" for part in parts):
+        return "\n".join(part["text"] for part in parts)
+    return parts
 
 
 def joined_text(parts: list[dict[str, Any]]) -> str:

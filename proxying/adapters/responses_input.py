@@ -8,7 +8,9 @@ from typing import Any, Final
 from proxying.adapters.dialects import refuse
 from proxying.adapters.gateway_reasoning import unpacked
 from proxying.adapters.responses_content import content_parts, joined_text, simplest
+from proxying.adapters.responses_names import custom_arguments, flat_name
 
+_OUTPUTS: Final = ("function_call_output", "custom_tool_call_output")
 _ROLES: Final = ("user", "system", "developer", "assistant")
 
 
@@ -48,7 +50,7 @@ class ChatTurns:
         handler = _HANDLERS.get(kind) if isinstance(kind, str) else None
         if handler is None:
             raise refuse(f"{where}.type", f"An item of type {kind!r} cannot be sent to this provider.")
-        if kind != "function_call_output":
+        if kind not in _OUTPUTS:
             self._show_pictures()
         handler(self, item, where)
 
@@ -77,7 +79,10 @@ class ChatTurns:
             if not isinstance(item.get(name), str) or not item[name]:
                 raise refuse(f"{where}.{name}", "A text is expected.")
         arguments = item.get("arguments")
-        function = {"name": item["name"], "arguments": arguments if isinstance(arguments, str) else "{}"}
+        if item["type"] == "custom_tool_call":
+            arguments = custom_arguments(item.get("input"))
+        name = flat_name(item["name"], item.get("namespace"))
+        function = {"name": name, "arguments": arguments if isinstance(arguments, str) else "{}"}
         call = {"id": item["call_id"], "type": "function", "function": function}
         self._turn().setdefault("tool_calls", []).append(call)
 
@@ -122,5 +127,7 @@ _HANDLERS: Final[Mapping[str, Callable[[ChatTurns, dict[str, Any], str], None]]]
     "message": ChatTurns._message,
     "function_call": ChatTurns._call,
     "function_call_output": ChatTurns._output,
+    "custom_tool_call": ChatTurns._call,
+    "custom_tool_call_output": ChatTurns._output,
     "reasoning": ChatTurns._reasoning,
 }

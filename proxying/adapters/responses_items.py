@@ -15,6 +15,7 @@ from proxying.adapters.responses_answer import (
     refusal_part,
     text_part,
 )
+from proxying.adapters.responses_names import Called
 from proxying.adapters.streamed_calls import StreamedCall
 
 
@@ -184,36 +185,39 @@ class MessageItem:
 
 
 class CallItem:
-    """A call of a function."""
+    """A call of a tool."""
 
-    def __init__(self, item_id: str, index: int, progress: Progress, call: StreamedCall) -> None:
+    def __init__(
+        self, item_id: str, index: int, progress: Progress, call: StreamedCall, called: Called
+    ) -> None:
         self._events = _Events(item_id, index, progress)
-        self._head = self._events.head("response.function_call_arguments.delta")
+        self._kind = "custom_tool_call_input" if called.is_custom else "function_call_arguments"
+        self._head = self._events.head(f"response.{self._kind}.delta")
+        self._called = called
         self.call = call
 
     def begin(self, written: list[bytes]) -> None:
         """See ``OpenItem.begin``."""
-        item = {
-            **call_item(self._events.id, self.call.id, self.call.name, "", "in_progress"),
-            "arguments": "",
-        }
+        item = call_item(self._events.id, self.call.id, self._called, "", "in_progress")
+        item["input" if self._called.is_custom else "arguments"] = ""
         written.append(self._events.write("response.output_item.added", {"item": item}))
 
     def flush(self, written: list[bytes]) -> None:
-        """Write what of the arguments has not gone out."""
-        text = self.call.unwritten()
+        """Write what of the arguments has not gone out; a custom tool's input waits until it is whole."""
+        text = "" if self._called.is_custom else self.call.unwritten()
         if text:
             written.append(self._events.piece(self._head, text))
 
     def end(self, status: str, written: list[bytes]) -> dict[str, Any]:
         """See ``OpenItem.end``."""
         self.flush(written)
-        item = call_item(self._events.id, self.call.id, self.call.name, "".join(self.call.pieces), status)
-        if not self.call.pieces:
-            written.append(self._events.piece(self._head, item["arguments"]))
-        done = {"name": self.call.name, "arguments": item["arguments"]}
+        item = call_item(self._events.id, self.call.id, self._called, "".join(self.call.pieces), status)
+        name = "input" if self._called.is_custom else "arguments"
+        if self._called.is_custom or not self.call.pieces:
+            written.append(self._events.piece(self._head, item[name]))
+        done = {"name": item["name"], name: item[name]} if name == "arguments" else {name: item[name]}
         written += (
-            self._events.write_part("response.function_call_arguments.done", done),
+            self._events.write_part(f"response.{self._kind}.done", done),
             self._events.write("response.output_item.done", {"item": item}),
         )
         return item

@@ -15,12 +15,14 @@ from proxying.adapters.responses_answer import (
     annotations_of,
     announced,
     answer_ids,
+    call_prefix,
     details_of,
     last_status,
     logprobs_of,
     settle,
 )
 from proxying.adapters.responses_items import CallItem, MessageItem, OpenItem, ReasoningItem
+from proxying.adapters.responses_names import Called, called_as
 from proxying.adapters.streamed_calls import CallOrder
 
 _TERMINAL: Final = {"completed": "response.completed", "incomplete": "response.incomplete"}
@@ -40,6 +42,7 @@ class ResponsesEvents:
         self._ids: AnswerIds | None = None
         self._item: OpenItem | None = None
         self._calls = CallOrder(new_id, "call")
+        self._called: dict[str, Called] | None = None
         self._output: list[dict[str, Any]] = []
         self._finish: Any = None
         self._usage: dict[str, Any] | None = None
@@ -123,7 +126,11 @@ class ResponsesEvents:
         while self._calls.waiting:
             call = self._calls.waiting.pop(0)
             self._close(written, "completed")
-            item = CallItem(self._item_id("fc"), len(self._output), self.progress, call)
+            if self._called is None:
+                self._called = called_as(self._request)
+            called = self._called.get(call.name) or Called(call.name)
+            item_id = self._item_id(call_prefix(called))
+            item = CallItem(item_id, len(self._output), self.progress, call, called)
             self._open(item, written)
             item.flush(written)
             if not call.is_complete():

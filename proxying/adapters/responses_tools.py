@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from proxying.adapters.dialects import refuse
+from proxying.adapters.responses_names import CUSTOM_PARAMETERS, flat_name, tools_in
 
 _MODES: Final = ("auto", "none", "required")
+_CALLABLE: Final = ("function", "custom")
 
 
 def tool_fields(data: dict[str, Any], *, drop_hosted: bool = False) -> dict[str, Any]:
@@ -39,19 +41,25 @@ def tool_fields(data: dict[str, Any], *, drop_hosted: bool = False) -> dict[str,
 
 
 def _functions(given: Any, *, drop_hosted: bool) -> list[dict[str, Any]]:
-    if given is not None and not isinstance(given, list):
-        raise refuse("tools", "A list is expected.")
+    if given is not None and (not isinstance(given, list) or not all(isinstance(one, dict) for one in given)):
+        raise refuse("tools", "A list of tools is expected.")
     tools = []
-    for number, tool in enumerate(given or ()):
-        kind = tool.get("type") if isinstance(tool, dict) else None
-        if kind == "function":
-            tools.append(_function(tool, f"tools[{number}]"))
-        elif not drop_hosted:
+    for where, tool, namespace in tools_in(given):
+        kind = tool.get("type")
+        if kind in _CALLABLE:
+            tools.append(_function(tool, namespace, where))
+        elif not (drop_hosted or _is_harmless(tool)):
             raise refuse(
-                f"tools[{number}].type",
-                f"A tool of type {kind!r} cannot be given to this provider, only functions.",
+                f"{where}.type",
+                f"A tool of type {kind!r} is run by OpenAI; this provider takes functions only. Leave it "
+                "out, or let the gateway do so with the provider's option 'hosted_tools: drop'.",
             )
     return tools
+
+
+def _is_harmless(tool: dict[str, Any]) -> bool:
+    """A search that may not reach the web anyway, as Codex offers it to every model."""
+    return tool.get("type") == "web_search" and tool.get("external_web_access") is False
 
 
 class _Allowed:
@@ -62,27 +70,41 @@ class _Allowed:
         self.names = names
 
 
-def _function(tool: dict[str, Any], where: str) -> dict[str, Any]:
+def _function(tool: dict[str, Any], namespace: str | None, where: str) -> dict[str, Any]:
     if not isinstance(tool.get("name"), str) or not tool["name"]:
         raise refuse(f"{where}.name", "A name is expected.")
-    function: dict[str, Any] = {"name": tool["name"]}
+    function: dict[str, Any] = {"name": flat_name(tool["name"], namespace)}
+    if tool["type"] == "custom":
+        function["description"] = _with_grammar(tool)
+        function["parameters"] = CUSTOM_PARAMETERS
+        return {"type": "function", "function": function}
     for name in ("description", "parameters", "strict"):
         if tool.get(name) is not None:
             function[name] = tool[name]
     return {"type": "function", "function": function}
 
 
+def _with_grammar(tool: dict[str, Any]) -> str:
+    """What a custom tool is for, and the grammar that its input is to keep to: nobody else can enforce it."""
+    text = str(tool.get("description") or "")
+    form = tool.get("format")
+    if isinstance(form, dict) and form.get("type") == "grammar":
+        text += f"\n\nThe input must follow this {form.get('syntax')} grammar:\n{form.get('definition')}"
+    return text
+
+
 def _choice(choice: Any) -> Any:
     if choice is None or (isinstance(choice, str) and choice in _MODES):
         return choice
     kind = choice.get("type") if isinstance(choice, dict) else choice
-    if kind == "function" and isinstance(choice.get("name"), str):
-        return {"type": "function", "function": {"name": choice["name"]}}
+    if kind in _CALLABLE and isinstance(choice.get("name"), str):
+        name = flat_name(choice["name"], choice.get("namespace"))
+        return {"type": "function", "function": {"name": name}}
     if kind == "allowed_tools" and isinstance(choice.get("tools"), list):
-        names = {tool["name"] for tool in choice["tools"] if _is_function(tool)}
+        names = {
+            flat_name(tool["name"], namespace)
+            for _, tool, namespace in tools_in(choice["tools"])
+            if tool.get("type") in _CALLABLE and isinstance(tool.get("name"), str)
+        }
         return _Allowed("required" if choice.get("mode") == "required" else "auto", names)
     raise refuse("tool_choice", f"The choice {kind!r} cannot be given to this provider.")
-
-
-def _is_function(tool: Any) -> bool:
-    return isinstance(tool, dict) and tool.get("type") == "function" and isinstance(tool.get("name"), str)

@@ -39,7 +39,7 @@ def cells(client: str, endpoint: Endpoint = Endpoint.CHAT) -> list[Any]:
     return [
         pytest.param(name, id=name, marks=pytest.mark.cell(client, name))
         for name, kind in KINDS.items()
-        if endpoint in kind.endpoints
+        if endpoint in kind.serves
     ]
 
 

@@ -168,11 +168,12 @@ def _add_event(
         assert (open_part, place) == (None, len(parts))
         parts.append(data["part"])
         return place, data["part"]
-    if kind == "function_call_arguments.delta":
-        item["arguments"] += data["delta"]
+    if kind in {"function_call_arguments.delta", "custom_tool_call_input.delta"}:
+        item["input" if kind.startswith("custom") else "arguments"] += data["delta"]
         return open_part
-    if kind == "function_call_arguments.done":
-        assert data["arguments"] == item["arguments"]
+    if kind in {"function_call_arguments.done", "custom_tool_call_input.done"}:
+        said = "input" if kind.startswith("custom") else "arguments"
+        assert data[said] == item[said]
         return open_part
     assert open_part is not None
     assert place == open_part[0]

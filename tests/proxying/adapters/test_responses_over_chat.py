@@ -156,7 +156,12 @@ def test_kinds_get_what_they_take(kind, fields, expected):
         ({"text": {"format": {"type": "grammar"}}}, "text.format.type"),
         ({"tools": {}}, "tools"),
         ({"tools": [TOOL, {"type": "web_search"}]}, "tools[1].type"),
-        ({"tools": [{"type": "custom", "name": "apply_patch"}]}, "tools[0].type"),
+        ({"tools": [{"type": "web_search", "external_web_access": True}]}, "tools[0].type"),
+        (
+            {"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "mcp"}]}]},
+            "tools[0].tools[0].type",
+        ),
+        ({"tools": ["f"]}, "tools"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"tools": [TOOL], "tool_choice": {"type": "web_search"}}, "tool_choice"),
         ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "tools": []}}, "tool_choice.tools"),
@@ -194,6 +199,103 @@ def test_hosted_tools_are_left_out_where_the_provider_says_so():
     body = request(**fields, tool_choice="auto")
     sent = json.loads(ADAPTER.build_request(body, target(hosted_tools="drop"), {}).body)
     assert sent["tools"] == [FUNCTION]
+
+
+def test_search_that_may_not_reach_the_web_is_left_out():
+    assert added(tools=[{"type": "web_search", "external_web_access": False}]) == {}
+
+
+GROUP = {
+    "type": "namespace",
+    "name": "agents",
+    "description": "A.",
+    "tools": [TOOL, {**OTHER, "name": "x" * 64}],
+}
+PATCH = {
+    "type": "custom",
+    "name": "patch",
+    "description": "Patch.",
+    "format": {"type": "grammar", "syntax": "lark", "definition": "start: x"},
+}
+
+
+def test_namespaces_and_custom_tools_are_functions_of_chat():
+    function = {**FUNCTION["function"], "name": "agents__f"}
+    first, second, third = added(tools=[GROUP, PATCH])["tools"]
+    assert first == {"type": "function", "function": function}
+    assert (len(second["function"]["name"]), second["function"]["name"][:11]) == (64, "agents__xxx")
+    assert third["function"] == {
+        "name": "patch",
+        "description": "Patch.\n\nThe input must follow this lark grammar:\nstart: x",
+        "parameters": {
+            "type": "object",
+            "properties": {"input": {"type": "string"}},
+            "required": ["input"],
+            "additionalProperties": False,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({"type": "custom", "name": "patch"}, "patch"),
+        ({"type": "function", "name": "f", "namespace": "agents"}, "agents__f"),
+    ],
+)
+def test_choice_of_such_a_tool_has_its_name(choice, expected):
+    fields = added(tools=[GROUP, PATCH], tool_choice=choice)
+    assert fields["tool_choice"] == {"type": "function", "function": {"name": expected}}
+
+
+def test_calls_of_such_tools_go_back_under_their_names():
+    items = (
+        {**CALL, "namespace": "agents"},
+        {"type": "custom_tool_call", "call_id": "c2", "name": "patch", "input": "a\nb"},
+        OUTPUT,
+        {"type": "custom_tool_call_output", "call_id": "c2", "output": "patched"},
+    )
+    called, *results = messages_of(*items)
+    assert [(call["function"]["name"], call["function"]["arguments"]) for call in called["tool_calls"]] == [
+        ("agents__f", '{"a":1}'),
+        ("patch", '{"input":"a\\nb"}'),
+    ]
+    assert [(result["tool_call_id"], result["content"]) for result in results] == [
+        ("c1", "done"),
+        ("c2", "patched"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [('{"input":"a\\nb"}', "a\nb"), ("*** Begin", "*** Begin"), ('{"input":1}', '{"input":1}'), ("", "")],
+)
+def test_answers_name_such_tools_as_the_client_does(arguments, expected):
+    calls = [
+        {"id": "c1", "type": "function", "function": {"name": "agents__f", "arguments": "{}"}},
+        {"id": "c2", "type": "function", "function": {"name": "patch", "arguments": arguments}},
+    ]
+    pieces = [
+        call_start(0, "c1", "agents__f"),
+        call_delta(0, "{}"),
+        call_start(1, "c2", "patch"),
+        *(call_delta(1, letter) for letter in arguments),
+        chunk({}, "tool_calls"),
+    ]
+    called, patched = answer_of(completion("tool_calls", tool_calls=calls), tools=[GROUP, PATCH])["output"]
+    assert (called["type"], called["name"], called["namespace"]) == ("function_call", "f", "agents")
+    assert patched == {
+        "id": "ctc_1_1",
+        "type": "custom_tool_call",
+        "status": "completed",
+        "call_id": "c2",
+        "name": "patch",
+        "input": expected,
+    }
+    assert streamed(*pieces, tools=[GROUP, PATCH])["output"] == [
+        {**called, "id": "fc_c1_0"},
+        {**patched, "id": "ctc_c1_1"},
+    ]
 
 
 def test_instructions_and_roles_of_openai():
