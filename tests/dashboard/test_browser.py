@@ -230,6 +230,68 @@ def test_the_keyboard_does_it_all(visit):
     shows(page, "provider c", on=True)
 
 
+@pytest.fixture
+def held(visit):
+    """A page whose switches wait for an answer until ``held.go()``; the list is read at once."""
+
+    class Held:
+        def __init__(self):
+            self.routes = []
+            self.page = visit().open("/dashboard/")
+
+        def hold(self):
+            self.page.route("**/dashboard/switch/**", self.keep)
+
+        def keep(self, route):
+            self.routes.append(route)
+
+        def go(self):
+            for route in self.routes:
+                route.continue_()
+
+        def until_asked(self):
+            for _ in range(80):
+                if self.routes:
+                    return
+                self.page.wait_for_timeout(50)
+            raise AssertionError("nothing was asked")
+
+    return Held()
+
+
+def test_a_question_survives_a_list_that_is_read_anew(held):
+    """A filter's answer replaces the row whose switch has just been pressed."""
+    from playwright.sync_api import expect
+
+    page = held.page
+    held.hold()
+    page.keyboard.press("j")
+    page.keyboard.press("d")
+    held.until_asked()
+    page.get_by_label("Filter pools").fill("chat")
+    expect(page.locator("article")).to_have_count(1)
+    held.go()
+    expect(page.get_by_role("dialog", name="Disable pool chat?")).to_be_visible()
+
+
+def test_a_change_is_told_although_its_dialog_was_closed_meanwhile(held):
+    from playwright.sync_api import expect
+
+    page = held.page
+    knob(page, "pool chat").click()
+    dialog = page.get_by_role("dialog", name="Disable pool chat?")
+    dialog.get_by_label("Reason").fill("x")
+    dialog.get_by_label("to confirm").fill("chat")
+    held.hold()
+    dialog.get_by_role("button", name="Disable").click()
+    held.until_asked()
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    held.go()
+    expect(page.locator(".toast")).to_contain_text("Disabled pool chat.")
+    shows(page, "pool chat", on=False)
+
+
 def test_pretended_failures_are_answered_at_once(visit):
     from playwright.sync_api import expect
 

@@ -4,6 +4,29 @@
   const dialog = document.getElementById("dialog");
   const toasts = document.getElementById("toasts");
 
+  // htmx looks for the place of an answer from the element that asked. One whose surroundings go while it is
+  // under way (a list read anew, a dialog closed, a note gone) waits here, or its answer would be lost.
+  const waiting = document.createElement("div");
+  waiting.hidden = true;
+  document.body.append(waiting);
+
+  function keepAsking(root) {
+    for (const one of [...(root.matches(".htmx-request") ? [root] : root.querySelectorAll(".htmx-request"))]) waiting.append(one);
+  }
+
+  function empty(root) {
+    keepAsking(root);
+    root.replaceChildren();
+  }
+
+  function drop(box) {
+    keepAsking(box);
+    box.remove();
+  }
+
+  document.body.addEventListener("htmx:beforeSwap", (event) => { if (event.detail.target.id === "live") keepAsking(event.detail.target); });
+  document.body.addEventListener("htmx:afterRequest", (event) => { if (event.detail.elt.parentElement === waiting) event.detail.elt.remove(); });
+
   function note(text) {
     const box = document.createElement("div");
     box.className = "toast failed";
@@ -20,7 +43,7 @@
     const timer = setInterval(() => {
       if (!box.isConnected) { clearInterval(timer); return; }
       if (!box.matches(":hover, :focus-within")) left -= 1;
-      if (left <= 0) { clearInterval(timer); box.remove(); }
+      if (left <= 0) { clearInterval(timer); drop(box); }
     }, 1000);
   }
 
@@ -55,7 +78,7 @@
     const slot = link.closest(".slot");
     if (!slot) return false;
     const button = slot.parentElement.querySelector(".switch");
-    slot.replaceChildren();
+    empty(slot);
     button?.focus();
     return true;
   }
@@ -79,8 +102,8 @@
 
   document.body.addEventListener("sluice:changed", () => {
     if (dialog.open) dialog.close();
-    for (const slot of document.querySelectorAll(".slot")) slot.replaceChildren();
-    for (const box of toasts.querySelectorAll("[data-toast]:not(:last-child), .failed")) box.remove();
+    for (const slot of document.querySelectorAll(".slot")) empty(slot);
+    for (const box of toasts.querySelectorAll("[data-toast]:not(:last-child), .failed")) drop(box);
     // T50: what depends on the change is read again, at once and when the health has followed.
     Sluice.refresh();
     setTimeout(Sluice.refresh, 1200);
@@ -104,7 +127,7 @@
     const target = event.target.closest?.("[data-cancel], [data-dismiss], [data-keys], [data-copy], [data-copy-link]");
     if (!target) return;
     if ("cancel" in target.dataset) { if (cancel(target)) event.preventDefault(); }
-    else if ("dismiss" in target.dataset) target.closest(".toast").remove();
+    else if ("dismiss" in target.dataset) drop(target.closest(".toast"));
     else if ("keys" in target.dataset) document.getElementById("keys").showModal();
     else if ("copyLink" in target.dataset) copy(location.href, target);
     else copy((target.dataset.copy ? document.querySelector(target.dataset.copy) : target.parentElement.querySelector("pre")).textContent, target);
@@ -119,5 +142,5 @@
     if (slot) { cancel(slot.firstElementChild); event.preventDefault(); }
     document.querySelector(".menu[open]")?.removeAttribute("open");
   });
-  dialog.addEventListener("close", () => dialog.replaceChildren());
+  dialog.addEventListener("close", () => empty(dialog));
 })();
