@@ -62,9 +62,10 @@ bench-peers: venv-dev ## every gateway of the registries beside Sluice (into .ve
 
 lock: venv-dev ## resolve requirements/*.in again into the hashed locks
 	$(COMPILE) $(ARGS) requirements/base.in -o requirements/base.txt
+	$(COMPILE) $(ARGS) -c requirements/base.txt requirements/bedrock.in -o requirements/bedrock.txt
 	$(COMPILE) $(ARGS) -c requirements/base.txt requirements/fast.in -o requirements/fast.txt
 	$(COMPILE) $(ARGS) -c requirements/base.txt requirements/otel.in -o requirements/otel.txt
-	$(COMPILE) $(ARGS) -c requirements/base.txt -c requirements/fast.txt -c requirements/otel.txt requirements/dev.in -o requirements/dev.txt
+	$(COMPILE) $(ARGS) -c requirements/base.txt -c requirements/bedrock.txt -c requirements/fast.txt -c requirements/otel.txt requirements/dev.in -o requirements/dev.txt
 	$(COMPILE) $(ARGS) -c requirements/base.txt -c requirements/dev.txt requirements/fuzz.in -o requirements/fuzz.txt
 	$(COMPILE) $(ARGS) requirements/conformance.in -o requirements/conformance.txt
 

@@ -25,7 +25,8 @@ from proxying.http import Answer
 from proxying.media import MediaCall
 from proxying.outcome import Exchange
 from proxying.pretending import pretend
-from routing import policies
+from routing import policies, signing
+from routing.kinds import KINDS
 from routing.types import Affinity, Candidate, Endpoint, Provider, Refusal, RouteRequest
 
 
@@ -114,6 +115,8 @@ class _Loop:
         adapter = adapter_for(provider, self.body.endpoint)
         target = Target(provider, candidate.model)
         request = adapter.build_request(self.body, target, self.exchange.headers)
+        if KINDS[provider.kind].signs_for:
+            signing.sign(provider, request.method, request.url, request.headers, request.body)
         health = self.up.health
         if not await health.claim_trial(candidate.provider, candidate.model):
             return None

@@ -38,6 +38,8 @@ from routing.types import (
 Row = Mapping[str, Any]
 RevealCredential = Callable[[str, str], tuple[str | None, str]]
 """Takes a reference and a token; gives the secret, or none, and the problem with it."""
+SigningProblem = Callable[[Provider], str]
+"""Why a provider's requests cannot be signed; empty where they can or need not be."""
 
 POLICY_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -52,6 +54,10 @@ POLICY_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Column name to the name of the policy value, as people write it in the configuration file."""
+
+
+def _no_problem(_: Provider) -> str:
+    return ""
 
 
 class BadRowError(ValueError):
@@ -72,7 +78,9 @@ class Rows:
     client_keys: Sequence[Row] = ()
 
 
-def build(rows: Rows, *, reveal: RevealCredential, timeouts: Timeouts) -> RoutingTable:
+def build(
+    rows: Rows, *, reveal: RevealCredential, timeouts: Timeouts, signing_problem: SigningProblem = _no_problem
+) -> RoutingTable:
     """Assemble the table; ``timeouts`` are those of a provider that sets none."""
     skipped: list[SkippedRow] = []
     defaults, mode = _defaults(rows.defaults, skipped)
@@ -80,7 +88,9 @@ def build(rows: Rows, *, reveal: RevealCredential, timeouts: Timeouts) -> Routin
     providers: dict[str, Provider] = {}
     for row in rows.providers:
         try:
-            providers[row["name"]] = _provider(row, inventory.get(row["id"], ()), reveal, timeouts)
+            found = _provider(row, inventory.get(row["id"], ()), reveal, timeouts)
+            problem = found.credential_error or signing_problem(found)
+            providers[found.name] = replace(found, credential_error=problem)
         except BadRowError as error:
             skipped.append(SkippedRow(object_key("provider", row["name"]), str(error)))
     pools = _pools(rows, providers, defaults, skipped)
@@ -156,13 +166,16 @@ def _provider(row: Row, inventory: Sequence[Row], reveal: RevealCredential, defa
     base_url = (row["base_url"] or kind.default_base_url).rstrip("/")
     if not base_url:
         raise BadRowError(f"Its base URL {refusals.no_base_url(kind.name)}.")
+    options = _options(row["options"])
+    if problem := refusals.region(kind, base_url, options):
+        raise BadRowError(f"Its options cannot be used: {problem}.")
     api_key, problem = reveal(row["credential_ref"], row["credential_encrypted"])
     if api_key is None and not problem and kind.needs_key:
         problem = "No API key is set."
     return Provider(
         name=row["name"],
         kind=kind.name,
-        base_url=base_url,
+        base_url=base_url.replace("{region}", options.get("region", "")),
         switch=_switch(row),
         api_key=api_key,
         credential_error=problem,
@@ -173,7 +186,7 @@ def _provider(row: Row, inventory: Sequence[Row], reveal: RevealCredential, defa
         ),
         timeouts=_timeouts(row, defaults),
         max_in_flight=row["max_in_flight"],
-        options=MappingProxyType(_options(row["options"])),
+        options=MappingProxyType(options),
         endpoints=kind.serves,
         created_at=row["created_at"].timestamp(),
     )

@@ -17,6 +17,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.db import DatabaseError
 
+from routing import signing, snapshot
 from routing.cachebackends import RoutingCache, is_shared
 from routing.credentials import ENCRYPTION_HINT, CredentialError, decrypt
 from routing.models import Provider
@@ -108,6 +109,27 @@ def check_stored_keys(
     ]
 
 
+def check_signing(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """``sluice.W003``: every provider with an access key can sign: key, region and library are there."""
+    if not databases or "default" not in databases:
+        return []
+    try:
+        providers = snapshot.load().providers.values()
+    except DatabaseError:
+        return []  # not migrated yet, or not reachable
+    return [
+        CheckWarning(
+            f"The provider {provider.name} cannot be called. {problem}",
+            hint="See the credentials of Amazon Bedrock in docs/providers.md.",
+            id="sluice.W003",
+        )
+        for provider in providers
+        if (problem := signing.problem(provider))
+    ]
+
+
 def check_secret_allow_list(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """``sluice.W001``: an allow-list that allows everything lets an operator read any variable."""
     if not ANY_NAME & set(settings.GATEWAY_SECRET_ENV_ALLOW):
@@ -155,6 +177,7 @@ def register_checks() -> None:
     register(check_workers_share_a_cache, Tags.caches)
     register(check_encryption_keys, Tags.security)
     register(check_stored_keys, Tags.database)
+    register(check_signing, Tags.database)
     register(check_secret_allow_list, Tags.security)
     register(check_anonymous_stays_home, Tags.security)
     register(check_secret_key, Tags.security, deploy=True)

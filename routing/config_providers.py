@@ -73,6 +73,9 @@ class Providers:
                 self.notes.fault((*path, "base_url"), problem)
         elif kind is not None and not kind.default_base_url:
             self.notes.fault((*path, "base_url"), refusals.no_base_url(kind.name))
+        address = section.base_url or (kind.default_base_url if kind is not None else "")
+        if kind is not None and (problem := refusals.region(kind, address, section.options)):
+            self.notes.fault((*path, "options"), problem)
 
     def _moves(self, before: Fields, after: Fields) -> bool:
         """Whether a stored credential would go to a host that it was not given for."""

@@ -36,12 +36,15 @@ class Kind:
         name: What stands in ``type:`` of the configuration file.
         label: What people read.
         wire: The adapter in ``proxying.adapters.ADAPTERS``.
-        default_base_url: With the version prefix; empty when the operator must give one.
+        default_base_url: With the version prefix; empty when the operator must give one. ``{region}`` in it
+            is the provider's option of that name.
         endpoints: What the vendor speaks itself; the source of each stands in docs/providers.md.
         auth_header: The header that carries the credential.
         auth_scheme: The word before the credential, empty for none.
         needs_key: Whether a provider without a credential is a mistake.
         lists_models: Whether ``GET {base_url}/models`` is worth asking.
+        signs_for: The service in whose name requests are signed when the credential is an access key,
+            ``ID:SECRET`` or ``ID:SECRET:SESSION_TOKEN``, which is never sent itself; see ``routing.signing``.
         lists_to_anyone: Whether that list needs no credential, so that getting it says nothing about one.
         headers: What every request carries besides the credential, unless the client says otherwise.
         quirks: Flags that the adapter knows; see the adapter's docstring.
@@ -56,6 +59,7 @@ class Kind:
     auth_scheme: str = "Bearer"
     needs_key: bool = True
     lists_models: bool = True
+    signs_for: str = ""
     lists_to_anyone: bool = False
     headers: tuple[tuple[str, str], ...] = ()
     quirks: frozenset[str] = frozenset()
@@ -191,6 +195,16 @@ _ROWS: Final = (
         default_base_url="https://api.jina.ai/v1",
         endpoints=RERANK | {Endpoint.EMBEDDINGS},
         lists_models=False,
+    ),
+    Kind(
+        "bedrock",
+        "Amazon Bedrock",
+        wire="bedrock",
+        default_base_url="https://bedrock-runtime.{region}.amazonaws.com",
+        endpoints=CHAT_ONLY,
+        signs_for="bedrock",
+        lists_models=False,
+        quirks=frozenset({"top_k"}),
     ),
     Kind("ollama", "Ollama", default_base_url="http://127.0.0.1:11434/v1", needs_key=False),
     Kind(

@@ -17,7 +17,9 @@ from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from routing.kinds import Kind
 from routing.types import Strategy, WhenAllBlocked
+from routing.upstreams import REGION
 
 MAX_RANK: Final = 1_000_000
 """The highest priority and weight."""
@@ -197,6 +199,18 @@ def base_url(value: str) -> str:
 def no_base_url(kind: str) -> str:
     """A kind without an address of its own, and none is given."""
     return f"is required for the type {kind}"
+
+
+def region(kind: Kind, address: str, given: Mapping[str, str]) -> str:
+    """The option ``region`` among those that are given, which an address may need."""
+    stated = given.get("region", "")
+    if stated and not REGION.fullmatch(stated):
+        return 'the option "region" must be the name of a region, such as us-east-1'
+    if not stated and "{region}" in address:
+        return (
+            f'the option "region" is required for the type {kind.name} without a base_url, such as us-east-1'
+        )
+    return ""
 
 
 def unknown_type(given: str, kinds: Iterable[str]) -> str:

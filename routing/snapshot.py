@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import Error as DatabaseFailure
 from django.db import connection, connections, transaction
 
-from routing import assembly, credentials
+from routing import assembly, credentials, signing
 from routing.job_thread import JobThread
 from routing.models import (
     Alias,
@@ -170,6 +170,7 @@ def _load() -> tuple[RoutingTable, Head]:
     table = assembly.build(
         rows,
         reveal=credentials.reveal,
+        signing_problem=signing.problem,
         timeouts=Timeouts(
             connect_s=settings.GATEWAY_CONNECT_TIMEOUT_S,
             first_byte_s=settings.GATEWAY_FIRST_BYTE_TIMEOUT_S,

@@ -11,10 +11,13 @@ from routing.types import Endpoint, Provider
 
 _REDACTED: Final = "[redacted]"
 _SHORTEST_SECRET: Final = 4
+_SHORTEST_PART: Final = 12
+REGION: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}")
 # The shapes of vendors' keys, masked ones ("sk-ab***yz") included.
 _KEY_SHAPES: Final = re.compile(
     r"(?<![A-Za-z0-9])(?:(?:sk|pk|rk)-[\w*.-]{6,}|(?:gsk|csk|nvapi|fw|pplx|tgp|hf)[_-][\w*]{12,}"
-    r"|xai-[\w*]{20,}|AIza[\w*-]{10,})|(?<=Bearer )[\w*.~+/=-]{4,}",
+    r"|xai-[\w*]{20,}|AIza[\w*-]{10,}"
+    r"|(?-i:(?:AKIA|ASIA)[A-Z0-9]{16}|ABSK[\w+/=]{20,}))|(?<=Bearer )[\w*.~+/=-]{4,}",
     re.IGNORECASE,
 )
 
@@ -54,17 +57,36 @@ def account_headers(provider: Provider) -> dict[str, str]:
         for option in ("organization", "project")
         if provider.options.get(option)
     }
-    if provider.api_key:
-        kind = kind_of(provider)
+    kind = kind_of(provider)
+    if provider.api_key and not (kind.signs_for and _is_access_key(provider.api_key)):
         scheme = f"{kind.auth_scheme} " if kind.auth_scheme else ""
         headers[kind.auth_header] = scheme + provider.api_key.strip()
     return headers
 
 
+def access_key(provider: Provider) -> tuple[str, ...] | None:
+    """The parts of a credential with which requests are signed; None for one that is sent as it is."""
+    key = (provider.api_key or "").strip()
+    return tuple(key.split(":")) if kind_of(provider).signs_for and _is_access_key(key) else None
+
+
+def region(provider: Provider) -> str:
+    """The provider's region: its option, else as its host says (``service.us-east-1.example``), or empty."""
+    stated = provider.options.get("region", "")
+    labels = (urlsplit(provider.base_url).hostname or "").split(".")
+    return stated or next((label for label in labels if REGION.fullmatch(label)), "")
+
+
 def scrub(text: str, api_key: str | None, base_url: str) -> str:
     """Take the provider's key, its address and everything of a key's shape out of a text for clients."""
     address = urlsplit(base_url)
-    for secret in (api_key, base_url.rstrip("/"), f"{address.scheme}://{address.netloc}", address.netloc):
+    parts = [part for part in (api_key or "").split(":") if len(part) >= _SHORTEST_PART]
+    own_address = (base_url.rstrip("/"), f"{address.scheme}://{address.netloc}", address.netloc)
+    for secret in (api_key, *parts, *own_address):
         if secret and len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, _REDACTED)
     return _KEY_SHAPES.sub(_REDACTED, text)
+
+
+def _is_access_key(key: str) -> bool:
+    return ":" in key

@@ -12,6 +12,7 @@ from typing import Final
 
 from proxying.adapters.anthropic import AnthropicAdapter
 from proxying.adapters.base import Adapter
+from proxying.adapters.bedrock import BedrockAdapter
 from proxying.adapters.chat_over_anthropic import ChatOverAnthropic
 from proxying.adapters.dialects import ByDialect
 from proxying.adapters.gemini import GeminiAdapter
@@ -26,6 +27,7 @@ _WIRES: Final[Mapping[str, Adapter]] = MappingProxyType(
     {
         "openai": ByDialect(OpenAIAdapter(), {"anthropic": MessagesOverChat()}),
         "anthropic": ByDialect(AnthropicAdapter(), {"openai": ChatOverAnthropic()}),
+        "bedrock": ByDialect(BedrockAdapter(), {"anthropic": MessagesOverChat()}),
         "gemini": ByDialect(GeminiAdapter(), {"anthropic": MessagesOverChat()}),
     }
 )

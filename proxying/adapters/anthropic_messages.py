@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-import orjson
-
 from proxying.adapters.anthropic_content import content_blocks
+from proxying.adapters.call_arguments import arguments_of
 from proxying.adapters.dialects import refuse
 from proxying.adapters.reasoning_details import thinking_blocks
 
@@ -134,20 +133,8 @@ def _tool_use(call: Any, where: str) -> dict[str, Any]:
         "type": "tool_use",
         "id": plain_id(call["id"]),
         "name": function.get("name"),
-        "input": _arguments(function.get("arguments"), f"{where}.function.arguments"),
+        "input": arguments_of(function.get("arguments"), f"{where}.function.arguments"),
     }
     if call.get("cache_control") is not None:
         use["cache_control"] = call["cache_control"]
     return use
-
-
-def _arguments(text: Any, where: str) -> dict[str, Any]:
-    if text is None or (isinstance(text, str) and not text.strip()):
-        return {}
-    try:
-        value = orjson.loads(text) if isinstance(text, str) else text
-    except orjson.JSONDecodeError as error:
-        raise refuse(where, f"The arguments are not JSON: {error.msg}.") from error
-    if not isinstance(value, dict):
-        raise refuse(where, "The arguments must be a JSON object.")
-    return value

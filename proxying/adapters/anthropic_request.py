@@ -41,7 +41,7 @@ REFUSED: Final[dict[str, tuple[Any, ...]]] = {
     "modalities": (None, [], ["text"]),
     "web_search_options": (None,),
 }
-_JSON_ONLY: Final = "Answer with one JSON object and nothing else: no prose and no code fence."
+JSON_ONLY: Final = "Answer with one JSON object and nothing else: no prose and no code fence."
 _DEEPEST_SCHEMA: Final = 100
 _SAMPLING: Final = ("temperature", "top_p", "top_k")
 
@@ -115,13 +115,13 @@ def _add_stops(written: dict[str, Any], stop: Any) -> None:
 def _add_format(written: dict[str, Any], talk: Conversation, wanted: Any) -> None:
     kind = wanted.get("type") if isinstance(wanted, dict) else None
     if kind == "json_object":
-        talk.system.append({"type": "text", "text": _JSON_ONLY})
+        talk.system.append({"type": "text", "text": JSON_ONLY})
     elif kind == "json_schema":
         named = wanted.get("json_schema")
         schema = named.get("schema") if isinstance(named, dict) else None
         if not isinstance(schema, dict):
             raise refuse("response_format.json_schema.schema", "A schema is expected.")
-        form = {"type": "json_schema", "schema": _closed(schema)}
+        form = {"type": "json_schema", "schema": closed_schema(schema)}
         written["output_config"] = {**_config(written), "format": form}
     elif kind != "text":
         raise refuse("response_format.type", f"The format {kind!r} cannot be sent to an Anthropic provider.")
@@ -133,15 +133,15 @@ def _config(written: dict[str, Any]) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
-def _closed(schema: Any, depth: int = 0) -> Any:
+def closed_schema(schema: Any, depth: int = 0) -> Any:
     """The schema with ``additionalProperties: false`` where an object leaves it open: it is required."""
     if depth > _DEEPEST_SCHEMA:
         raise refuse("response_format.json_schema.schema", "The schema is nested too deeply.")
     if isinstance(schema, list):
-        return [_closed(item, depth + 1) for item in schema]
+        return [closed_schema(item, depth + 1) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    closed = {name: _closed(value, depth + 1) for name, value in schema.items()}
+    closed = {name: closed_schema(value, depth + 1) for name, value in schema.items()}
     if schema.get("type") == "object" and isinstance(schema.get("properties"), dict):
         closed.setdefault("additionalProperties", False)
     return closed

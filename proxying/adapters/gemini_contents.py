@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from proxying.adapters.call_arguments import arguments_of
 from proxying.adapters.dialects import refuse
 from proxying.adapters.gemini_parts import Part, parts_of, text_of
 from proxying.adapters.gemini_thinking import STAND_IN, demands_signatures
@@ -108,7 +109,7 @@ class _Turns:
             raise refuse(f"{path}.function.name", "it must be a string.")
         held: dict[str, Any] = {
             "name": name,
-            "args": _arguments(function.get("arguments"), f"{path}.function.arguments"),
+            "args": arguments_of(function.get("arguments"), f"{path}.function.arguments"),
         }
         call_id = call.get("id")
         if isinstance(call_id, str) and call_id:
@@ -138,18 +139,6 @@ def signature_in(holder: dict[str, Any]) -> str | None:
     google = extra.get("google") if isinstance(extra, dict) else None
     signature = google.get("thought_signature") if isinstance(google, dict) else None
     return signature if isinstance(signature, str) and signature else None
-
-
-def _arguments(text: object, path: str) -> dict[str, Any]:
-    if text is None or text == "":
-        return {}
-    try:
-        arguments = orjson.loads(text) if isinstance(text, str) else text
-    except orjson.JSONDecodeError as error:
-        raise refuse(path, "they are not valid JSON.") from error
-    if not isinstance(arguments, dict):
-        raise refuse(path, "they must be a JSON object.")
-    return arguments
 
 
 def _response(text: str) -> dict[str, Any]:

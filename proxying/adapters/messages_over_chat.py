@@ -40,7 +40,11 @@ class MessagesOverChat:
 
     def outline(self, body: ClientBody) -> ClientBody:
         """One choice, whose usage is for the translation to see."""
-        data: dict[str, Any] = {"stream": body.wants_stream, "stream_options": {"include_usage": True}}
+        data: dict[str, Any] = {
+            "model": body.data.get("model"),
+            "stream": body.wants_stream,
+            "stream_options": {"include_usage": True},
+        }
         choice = body.data.get("tool_choice")
         if isinstance(choice, dict) and choice.get("disable_parallel_tool_use") is True:
             data["parallel_tool_calls"] = False

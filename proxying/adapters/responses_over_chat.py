@@ -56,7 +56,11 @@ class ResponsesOverChat:
 
     def outline(self, body: ClientBody) -> ClientBody:
         """One choice, whose usage is for the translation to see."""
-        data: dict[str, Any] = {"stream": body.wants_stream, "stream_options": {"include_usage": True}}
+        data: dict[str, Any] = {
+            "model": body.data.get("model"),
+            "stream": body.wants_stream,
+            "stream_options": {"include_usage": True},
+        }
         if body.data.get("parallel_tool_calls") is False:
             data["parallel_tool_calls"] = False
         if wants_logprobs(body.data):

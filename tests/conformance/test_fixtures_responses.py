@@ -20,7 +20,9 @@ pytestmark = pytest.mark.recordings
 
 OWN = [one for one in recordings("openai") if one.path.endswith("/responses") and one.request]
 # What a wire cannot say of a recording, and the field that is named.
-REFUSED = {("openai/responses-stream-logprobs", "anthropic"): "include"}
+REFUSED = dict.fromkeys(
+    [("openai/responses-stream-logprobs", wire) for wire in ("anthropic", "bedrock")], "include"
+)
 ENDS = {"length": "incomplete", "content_filter": "incomplete"}
 
 
@@ -99,7 +101,7 @@ def test_recorded_request_can_be_sent_to_every_wire(recording, wire):
         assert refused.value.param == REFUSED[recording.name, wire]
         return
     sent = json.loads(ADAPTERS[wire].build_request(body, where, {}).body)
-    tools = sent.get("tools") or []
+    tools = sent.get("tools") or sent.get("toolConfig", {}).get("tools") or []
     declared = [tool for group in tools for tool in group.get("functionDeclarations", [group])]
     assert len(declared) == len(body.data.get("tools") or [])
     if wire == "openai":

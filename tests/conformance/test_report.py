@@ -20,7 +20,6 @@ pytestmark = pytest.mark.recordings
 
 # Dialect and end of the path, and why nothing replays such a recording.
 REASONS = {
-    ("bedrock-converse", "/converse"): "no adapter speaks Bedrock's format",
     ("openai", "/audio/translations"): "uploads in several parts do not go through an adapter",
 }
 OF_REQUESTS = ("test_request", "test_recorded")

@@ -654,7 +654,9 @@ provider_fields = st.fixed_dictionaries(
         "base_url": st.sampled_from(["", "https://api.example.com/v1"]),
         "credential": st.sampled_from(["", "${ONE_KEY}", "${ONE_KEY:-x}", "set …f3a"]),
         "configured_models": st.lists(words, max_size=3),
-        "options": st.dictionaries(words, words | st.just(""), max_size=2),
+        "options": st.dictionaries(words, words | st.just(""), max_size=2).map(
+            lambda found: {**found, "region": "eu-west-1"}
+        ),
         "connect_timeout_s": seconds,
         "first_byte_timeout_s": seconds,
         "idle_timeout_s": seconds,
