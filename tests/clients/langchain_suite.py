@@ -86,10 +86,12 @@ def _fetch(url: str, **_: Any) -> httpx.Response:
     return httpx.Response(200, content=content)
 
 
-def for_each_wire(client: str, base: type[StandardTests], prefix: str = "TestAt") -> dict[str, type]:
-    """The classes of a module, by the names that pytest finds them by."""
+def for_each_wire(
+    client: str, base: type[StandardTests], prefix: str = "TestAt", **more: str
+) -> dict[str, type]:
+    """The classes of a module, by the names that pytest finds them by; ``more`` are further kinds by name."""
     classes = {}
-    for wire, kind in CHOSEN.items():
+    for wire, kind in {**CHOSEN, **more}.items():
         name = f"{prefix}{wire.title()}"
         made = type(name, (base,), {"kind": kind, "__module__": base.__module__})
         classes[name] = pytest.mark.cell(client, kind)(made)

@@ -45,7 +45,7 @@ class Asked:
 
     ``prompt`` is what the user said last; ``results`` are ``(tool, text)`` since then. ``choice`` is
     ``auto``, ``none``, ``any`` or a tool's name. ``shown`` are media types and bytes of all that is not text.
-    ``usage_wanted`` and ``usage_unasked`` are about streams of OpenAI's.
+    ``usage_wanted`` and ``usage_unasked`` are about streams of OpenAI's; ``form`` Responses repeat.
     """
 
     model: str
@@ -64,6 +64,7 @@ class Asked:
     thinks: bool = False
     usage_wanted: bool = True
     usage_unasked: bool = False
+    form: dict[str, Any] = field(default_factory=lambda: {"type": "text"})
 
 
 @dataclass

@@ -43,3 +43,29 @@ class OfChatOpenAI(StandardTests):
 
 
 globals().update(for_each_wire("langchain-openai", OfChatOpenAI))
+
+
+class OfResponses(OfChatOpenAI):
+    """Responses."""
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {**super().chat_model_params, "use_responses_api": True}
+
+    @property
+    def supports_audio_inputs(self) -> bool:
+        return False
+
+    @property
+    def supports_image_tool_message(self) -> bool:
+        return True
+
+    @property
+    def supports_pdf_tool_message(self) -> bool:
+        return True
+
+
+# At the chosen vendor of OpenAI's format they go straight through, at most others they are translated.
+globals().update(
+    for_each_wire("langchain-openai resp.", OfResponses, "TestResponsesAt", chat="openai_compatible")
+)

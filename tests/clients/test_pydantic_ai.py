@@ -11,8 +11,9 @@ from pydantic_ai import Agent, BinaryContent, NativeOutput, ToolOutput
 from pydantic_ai.messages import ModelResponse, ThinkingPart, ToolCallPart
 from pydantic_ai.models import Model
 from pydantic_ai.models.anthropic import AnthropicModel
-from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.profiles.anthropic import anthropic_model_profile
+from pydantic_ai.profiles.openai import openai_model_profile
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
@@ -33,6 +34,11 @@ def of_openai(gateway: Gateway, pool: str) -> Model:
     return OpenAIChatModel(pool, provider=OpenAIProvider(base_url=gateway.openai_url, api_key=gateway.key))
 
 
+def of_responses(gateway: Gateway, pool: str) -> Model:
+    provider = OpenAIProvider(base_url=gateway.openai_url, api_key=gateway.key)
+    return OpenAIResponsesModel(pool, provider=provider, profile=openai_model_profile("gpt-5"))
+
+
 def of_anthropic(gateway: Gateway, pool: str) -> Model:
     provider = AnthropicProvider(base_url=gateway.anthropic_url, api_key=gateway.key)
     # Models are known by their names, and a pool has one of its own.
@@ -41,18 +47,23 @@ def of_anthropic(gateway: Gateway, pool: str) -> Model:
 
 MODELS: dict[str, Callable[[Gateway, str], Model]] = {
     "pydantic-ai openai": of_openai,
+    "pydantic-ai responses": of_responses,
     "pydantic-ai anthropic": of_anthropic,
 }
 EVERYWHERE = [
     pytest.param((client, kind), id=f"{client.split()[1]}-at-{wire}", marks=pytest.mark.cell(client, kind))
     for client in MODELS
-    for wire, kind in CHOSEN.items()
+    for wire, kind in {**CHOSEN, "compatible": "openai_compatible"}.items()
 ]
 
 
 # How many of two answers show their thoughts, where it is not both: OpenAI shows none, and this client of
 # chat completions does not send signed thoughts back, without which Anthropic must not think on after a tool.
-THOUGHTS = {"openai-at-openai": 0, "anthropic-at-openai": 0, "openai-at-anthropic": 1}
+THOUGHTS = {
+    **{f"{client}-at-{at}": 0 for client in ("openai", "anthropic") for at in ("openai", "compatible")},
+    "responses-at-compatible": 0,
+    "openai-at-anthropic": 1,
+}
 
 
 @pytest.fixture(params=EVERYWHERE)
@@ -153,6 +164,8 @@ async def test_picture(model: Model) -> None:
 async def test_thinking_goes_on_after_a_tool(model: Model, request: pytest.FixtureRequest) -> None:
     """What signs the thoughts comes back with the tool's result, or the provider refuses them."""
     settings: Any = {"openai_reasoning_effort": "medium"}
+    if isinstance(model, OpenAIResponsesModel):
+        settings["openai_reasoning_summary"] = "auto"
     if isinstance(model, AnthropicModel):
         settings = {"anthropic_thinking": {"type": "enabled", "budget_tokens": 2000}, "max_tokens": 4096}
     result = await weather_agent(model, model_settings=settings).run("The weather in 'Oslo'?")

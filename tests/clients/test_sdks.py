@@ -12,6 +12,7 @@ import openai
 import pytest
 from anthropic.types import Message
 from openai.types.chat import ChatCompletion
+from openai.types.responses import Response
 
 from routing.kinds import KINDS
 from routing.types import Endpoint
@@ -121,6 +122,66 @@ def test_chat_with_picture(chat: openai.OpenAI, kind: str, stream: bool) -> None
     prompt = [{"type": "text", "text": "What is in this picture?"}, shown]
     got = completed(chat, kind, stream=stream, prompt=prompt)
     assert got.choices[0].message.content == SHOWN
+
+
+def responded(client: openai.OpenAI, kind: str, *, stream: bool, prompt: Any, **fields: Any) -> Response:
+    """One response, put together by the SDK where it is streamed."""
+    fields |= {"model": pool_of(kind), "input": prompt, "store": False}
+    if not stream:
+        return client.responses.create(**fields)
+    with client.responses.stream(**fields) as streaming:
+        return streaming.get_final_response()
+
+
+of_responses = pytest.mark.parametrize("kind", cells("openai SDK responses", Endpoint.RESPONSES))
+
+
+@of_responses
+@whole_and_streamed
+def test_response(chat: openai.OpenAI, kind: str, stream: bool) -> None:
+    got = responded(chat, kind, stream=stream, prompt="Good morning", instructions="Be brief.")
+    assert (got.model, got.status, got.output_text) == (
+        VENDORS[kind].model,
+        "completed",
+        "You said: Good morning",
+    )
+    assert got.usage is not None
+    assert (got.usage.input_tokens, got.usage.output_tokens, got.usage.total_tokens) == (12, 4, 16)
+
+
+@of_responses
+@whole_and_streamed
+def test_response_with_tools(chat: openai.OpenAI, kind: str, stream: bool) -> None:
+    tools = [{"type": "function", "name": "weather", "parameters": PLACE, "strict": False}]
+    got = responded(chat, kind, stream=stream, prompt=TWO_CALLS, tools=tools)
+    calls = [item for item in got.output if item.type == "function_call"]
+    assert [json.loads(call.arguments) for call in calls] == PLACES
+    outputs = [{"type": "function_call_output", "call_id": call.call_id, "output": "Sun"} for call in calls]
+    asked = [{"role": "user", "content": TWO_CALLS}, *(sent_back(call) for call in calls), *outputs]
+    then = responded(chat, kind, stream=stream, prompt=asked, tools=tools)
+    assert then.output_text.count("Sun") == 2
+
+
+def sent_back(item: Any) -> dict[str, Any]:
+    """An item as clients send it back: what the SDK's own parsing added is not part of it."""
+    return item.model_dump(exclude={"parsed_arguments"}, exclude_none=True, mode="json")
+
+
+@of_responses
+@whole_and_streamed
+def test_response_with_schema(chat: openai.OpenAI, kind: str, stream: bool) -> None:
+    form = {"type": "json_schema", "name": "city", "schema": SCHEMA, "strict": True}
+    got = responded(chat, kind, stream=stream, prompt="'Oslo' has 700000", text={"format": form})
+    assert json.loads(got.output_text) == CITY
+
+
+@of_responses
+@whole_and_streamed
+def test_response_with_picture(chat: openai.OpenAI, kind: str, stream: bool) -> None:
+    shown = {"type": "input_image", "image_url": f"data:image/png;base64,{PICTURE}", "detail": "auto"}
+    content = [{"type": "input_text", "text": "What is in this picture?"}, shown]
+    got = responded(chat, kind, stream=stream, prompt=[{"role": "user", "content": content}])
+    assert got.output_text == SHOWN
 
 
 @pytest.mark.parametrize("kind", cells("openai SDK", Endpoint.EMBEDDINGS))

@@ -8,6 +8,7 @@ import json
 from tests.clients.mind import RefusedError, answer
 from tests.clients.vendors import WIRES
 from tests.clients.wires.base import Reply, Vendor
+from tests.clients.wires.responses import Responses
 from tests.upstream import Received, Script, Upstream
 
 KEY = "sk-of-the-vendor-0123456789"
@@ -34,17 +35,18 @@ class Provider(Upstream):
         if request.headers.get(header) != scheme + KEY:
             self.complaints.append(f"no credential in {header}")
             return Reply(b'{"error":{"message":"No such key."}}', status=401)
+        wire = Responses() if request.path.endswith("/responses") else self._wire
         try:
-            asked = self._wire.read(request.path, request.headers, request.body, self._vendor)
+            asked = wire.read(request.path, request.headers, request.body, self._vendor)
             if request.path.endswith(("/embeddings", ":batchEmbedContents")):
-                return self._wire.embed(asked)
+                return wire.embed(asked)
             said = answer(asked)
             if request.path.endswith("/count_tokens"):
-                return self._wire.count(said)
-            return self._wire.write(said, asked)
+                return wire.count(said)
+            return wire.write(said, asked)
         except RefusedError as error:
             self.complaints.append(f"{error}: {_short(request.body)}")
-            return self._wire.refusal(error)
+            return wire.refusal(error)
         except (LookupError, TypeError, AttributeError, ValueError) as error:
             self.complaints.append(f"{error!r}: {_short(request.body)}")
             return Reply(json.dumps({"error": {"message": repr(error)}}).encode(), status=400)

@@ -13,16 +13,16 @@ WIRES: dict[str, Wire] = {"openai": OpenAI(), "anthropic": Anthropic(), "gemini"
 PREFIXES = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
 
 VENDORS: dict[str, Vendor] = {
-    "openai": Vendor("gpt-4.1"),
+    "openai": Vendor("gpt-4.1", responses=True),
     "anthropic": Vendor("claude-sonnet-4-5", credential=("x-api-key", "")),
-    "azure_openai": Vendor("gpt-4.1-azure", credential=("api-key", "")),
-    "groq": Vendor("llama-3.3-70b-versatile"),
-    "xai": Vendor("grok-4"),
+    "azure_openai": Vendor("gpt-4.1-azure", credential=("api-key", ""), responses=True),
+    "groq": Vendor("llama-3.3-70b-versatile", responses=True),
+    "xai": Vendor("grok-4", responses=True),
     "deepseek": Vendor("deepseek-chat"),
-    "openrouter": Vendor("meta-llama/llama-4-maverick", takes=frozenset({"top_k"})),
+    "openrouter": Vendor("meta-llama/llama-4-maverick", takes=frozenset({"top_k"}), responses=True),
     "mistral": Vendor("mistral-large-latest", refuses=frozenset({"stream_options", "reasoning_effort"})),
     "together": Vendor("Qwen/Qwen3-235B"),
-    "fireworks": Vendor("accounts/fireworks/models/glm-4p6"),
+    "fireworks": Vendor("accounts/fireworks/models/glm-4p6", responses=True),
     "cerebras": Vendor("gpt-oss-120b"),
     "moonshot": Vendor("kimi-k2"),
     "perplexity": Vendor("sonar-pro", refuses=frozenset({"stream_options"})),

@@ -17,13 +17,15 @@ class Vendor:
     """How the vendor of one kind differs from the others of its wire.
 
     ``model`` is nobody else's, so that its bare name leads here. ``credential`` is the header and what stands
-    before the key; ``takes`` and ``refuses`` are top-level fields of the request.
+    before the key; ``takes`` and ``refuses`` are top-level fields of the request. ``responses`` is whether
+    the vendor speaks OpenAI's Responses itself.
     """
 
     model: str
     credential: tuple[str, str] = ("authorization", "Bearer ")
     takes: frozenset[str] = frozenset()
     refuses: frozenset[str] = frozenset()
+    responses: bool = False
 
 
 @dataclass
