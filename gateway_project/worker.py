@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import select
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
+
+from proxying.http import TELL_LEAVING
 
 # How long an idle connection may still bring a request, which is answered with ``Connection: close``.
 # A client that uses its connections is told so in this time; the others find theirs closed.
@@ -32,14 +35,38 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     def connection_made(self, transport: Any) -> None:
         """Register with the worker. The first request may take as long to come as any later one."""
         self.heard_at = self.worker.loop.time()
+        self._on_leaving: Callable[[], None] | None = None
         self.worker.connections.add(self)
         super().connection_made(transport)
         self._arm_keepalive_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take leave of the worker."""
+        """Take leave of the worker, and of whoever wants to know."""
         self.worker.connections.discard(self)
         super().connection_lost(exc)
+        if self._on_leaving is not None:
+            self._on_leaving()
+
+    def tell_leaving(self, callback: Callable[[], None] | None) -> None:
+        """Call this once when the client leaves; None: nobody wants to know any more.
+
+        A task that waits for ``http.disconnect`` would do the same for 0.02 ms of each request.
+        """
+        self._on_leaving = callback
+        if callback is not None and self._closed:
+            self.worker.loop.call_soon(callback)
+
+    def _build_http_scope(self, request: Any, sockname: Any, peername: Any) -> dict[str, Any]:
+        scope: dict[str, Any] = super()._build_http_scope(request, sockname, peername)
+        scope["extensions"] = {**scope.get("extensions", {}), TELL_LEAVING: self.tell_leaving}
+        return scope
+
+    async def _serve_http_request(self, request: Any, sockname: Any, peername: Any) -> Any:
+        """Serve in the connection's own task.
+
+        gunicorn makes one for each request, for applications that work on after their answer; ours does not.
+        """
+        return await self._handle_http_request(request, sockname, peername)
 
     def data_received(self, data: bytes) -> None:
         """Note the time: half a request is not idleness."""

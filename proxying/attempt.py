@@ -71,6 +71,10 @@ class Response(Protocol):
         """The body piece by piece; what came before a fault is delivered before the error (T53)."""
         ...
 
+    def content_came(self) -> None:
+        """A stream's first content is in hand: from here on only the idle timeout counts."""
+        ...
+
     async def close(self) -> None:
         """Done with it; the connection may be used again."""
         ...
@@ -84,7 +88,10 @@ class Client(Protocol):
     """What sends upstream requests; see ``proxying.client``."""
 
     async def send(self, request: UpstreamRequest, *, timeouts: Timeouts, deadline_at: float) -> Response:
-        """Send and await the answer's head; raises an ``UpstreamError``. ``deadline_at`` is in loop time."""
+        """Send and await the answer's head; raises an ``UpstreamError``.
+
+        Neither it nor the answer's methods wait beyond ``deadline_at`` (loop time), until ``content_came``.
+        """
         ...
 
 
@@ -173,6 +180,7 @@ class Call:
         self.progress = getattr(translator, "progress", None)
         chunks = self.chunks = response.chunks()
         head = await _until_content(translator, chunks)
+        response.content_came()
         self._waited()
         self._succeeded(translator.usage)
         relay = self._relay(head, translator, chunks, dialect)

@@ -18,6 +18,7 @@ from proxying.upstream_address import Origin, UnsendableError, address_of, reque
 from proxying.upstream_connect import Connector
 from proxying.upstream_connection import Answer, Connection, ConnectionEndedError, MalformedAnswerError
 from proxying.upstream_upload import answer_to_upload
+from routing import policies
 from routing.types import Timeouts
 
 # Below the 60 s or more after which vendors and balancers close idle connections.
@@ -25,6 +26,7 @@ _KEEPALIVE_S: Final = 30.0
 _SWEEP_S: Final = 5.0
 # Turns of the loop that closed transports take to be gone.
 _CLOSING_TURNS: Final = 3
+_LATE: Final = "The provider did not complete its answer before the deadline."
 # A provider that closed an idle connection while a request was on its way says so within a round trip. What
 # ends later may have been worked on, and is not sent again here.
 _LOST_WITHIN_S: Final = 0.5
@@ -42,6 +44,7 @@ class UpstreamResponse:
         self.status = answer.status
         self._answer = answer
         self._idle_s = timeouts.idle_s
+        self._has_content = False
         self._first_by = first_by
         self._deadline_at = deadline_at
 
@@ -71,7 +74,10 @@ class UpstreamResponse:
                 if size > limit:
                     raise UpstreamProtocolError(f"The provider's answer has more than {limit} bytes.")
                 pieces.append(piece)
-                wait_until, name = loop.time() + self._idle_s, "idle"
+                now = loop.time()
+                if now > self._deadline_at:
+                    raise UpstreamTimeoutError(_LATE)
+                wait_until, name = now + self._idle_s, "idle"
         finally:
             self._answer.abort()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -80,7 +86,8 @@ class UpstreamResponse:
         """Yield the body as it comes; leaving early closes the connection.
 
         What came before a break is yielded first, then the error raised (``UpstreamTimeoutError``,
-        ``UpstreamProtocolError``). The first piece may take until the first-byte timeout.
+        ``UpstreamProtocolError``). Until ``content_came`` the first-byte timeout and the request's deadline
+        end it, from then on only the idle timeout.
         """
         loop = asyncio.get_running_loop()
         wait_until, name = self._first_by, "first-byte"
@@ -88,17 +95,21 @@ class UpstreamResponse:
             while piece := await self._next(wait_until, name):
                 yield piece
                 wait_until, name = loop.time() + self._idle_s, "idle"
+                if not self._has_content and self._first_by < wait_until:
+                    wait_until, name = self._first_by, "first-byte"
         finally:
             self._answer.abort()
+
+    def content_came(self) -> None:
+        """The first content of a stream is in hand: it may now last as long as it goes on."""
+        self._has_content = True
 
     async def _next(self, until: float, name: str) -> bytes:
         try:
             return await self._answer.next_piece(until)
         except TimeoutError:
-            if until >= self._deadline_at:
-                text = "The provider did not complete its answer before the deadline."
-            else:
-                text = f"The provider sent nothing before its {name} timeout."
+            late = until == self._deadline_at
+            text = _LATE if late else f"The provider sent nothing before its {name} timeout."
             raise UpstreamTimeoutError(text) from None
         except (ConnectionEndedError, MalformedAnswerError) as error:
             raise UpstreamProtocolError("The provider's answer broke off or cannot be decoded.") from error
@@ -153,7 +164,7 @@ class UpstreamClient:
             UpstreamProtocolError: what came is no HTTP answer.
         """
         loop = asyncio.get_running_loop()
-        until = min(loop.time() + timeouts.first_byte_s, deadline_at)
+        until = policies.attempt_ends_at(loop.time(), deadline_at, timeouts)
         try:
             answer = await self._exchange(request, timeouts, until, deadline_at)
         except TimeoutError as error:
@@ -164,7 +175,7 @@ class UpstreamClient:
         except FAULTS as error:
             raise translated(error) from error
         if request.upload is not None:  # the time that the client took for it is not the provider's
-            until = min(loop.time() + timeouts.first_byte_s, deadline_at)
+            until = policies.attempt_ends_at(loop.time(), deadline_at, timeouts)
         return UpstreamResponse(answer, timeouts, until, deadline_at)
 
     async def _exchange(

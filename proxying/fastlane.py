@@ -22,7 +22,7 @@ from proxying.errors import (
     RequestTooLargeError,
     render,
 )
-from proxying.http import Answer, AnswerCutError, GatewayRequest
+from proxying.http import TELL_LEAVING, Answer, AnswerCutError, GatewayRequest
 from proxying.outcome import request_id
 
 Scope = dict[str, Any]
@@ -37,6 +37,7 @@ Routes = Mapping[str, Mapping[str, View]]
 _has_control: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 _LINGER_S: Final = 2.0
 _BODILESS: Final = frozenset({"GET", "HEAD"})
+_NONE: Final[Mapping[str, Any]] = {}
 log: Final = logging.getLogger(__name__)
 
 
@@ -48,6 +49,8 @@ class LaneRequest:
         "_is_reading",
         "_raw_headers",
         "_receive",
+        "_task",
+        "_tell_leaving",
         "_watcher",
         "gone",
         "method",
@@ -62,8 +65,10 @@ class LaneRequest:
         self.gone = False
         self._raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._receive = receive
+        self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._is_reading = False
+        self._tell_leaving = scope.get("extensions", _NONE).get(TELL_LEAVING)
         self.__dict__["query_bytes"] = scope["query_string"]
 
     @cached_property
@@ -78,11 +83,10 @@ class LaneRequest:
         One with control characters counts as absent: a provider could not be sent it, which would look like
         the provider's failure.
         """
-        return {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in reversed(self._raw_headers)
-            if not _has_control(value)
-        }
+        raw = self._raw_headers
+        if _has_control(b"".join([value for _, value in raw])):
+            raw = [(name, value) for name, value in raw if not _has_control(value)]
+        return {str(name, "latin-1").lower(): str(value, "latin-1") for name, value in reversed(raw)}
 
     async def read_body(self, limit: int) -> bytes:
         """Read the whole body; see ``http.GatewayRequest``."""
@@ -104,7 +108,7 @@ class LaneRequest:
 
         The first piece is to be asked for by the view's task, the others by any.
         """
-        more = self._watcher is None
+        more = self._task is None
         task = asyncio.current_task()
         self._is_reading = True
         try:
@@ -117,7 +121,7 @@ class LaneRequest:
                     yield piece
         finally:
             self._is_reading = False
-        self._watch_for(task)
+        self._watch_for(task, is_read=True)
 
     def watch(self) -> None:
         """Let the client's leaving cancel the current task. What is left of the body is dropped.
@@ -127,20 +131,29 @@ class LaneRequest:
         if not self._is_reading:
             self._watch_for(asyncio.current_task())
 
-    def _watch_for(self, task: asyncio.Task[Any] | None) -> None:
-        if task is not None and self._watcher is None:
-            self._watcher = asyncio.create_task(self._watch(task))
+    def _watch_for(self, task: asyncio.Task[Any] | None, *, is_read: bool = False) -> None:
+        if task is None or self._task is not None:
+            return
+        self._task = task
+        if is_read and self._tell_leaving is not None:
+            self._tell_leaving(self._left)
+        else:
+            self._watcher = asyncio.create_task(self._watch())
 
-    async def _watch(self, task: asyncio.Task[Any]) -> None:
+    async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        self._left()
+
+    def _left(self) -> None:
         self.gone = True
-        task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     @property
     def is_unread(self) -> bool:
         """Whether the body was not read to its end."""
-        return self._watcher is None
+        return self._task is None
 
     async def linger(self) -> None:
         """Drop what the client still sends, for a moment.
@@ -156,6 +169,9 @@ class LaneRequest:
 
     def unwatch(self) -> None:
         """Stop looking for the client's leaving."""
+        self._task = None
+        if self._tell_leaving is not None:
+            self._tell_leaving(None)
         if self._watcher is not None:
             self._watcher.cancel()
 

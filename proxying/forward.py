@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from proxying.adapters import adapter_for
-from proxying.adapters.base import ClientBody, Target, UpstreamRequest
+from proxying.adapters.base import ClientBody, Form, Target, UpstreamRequest
 from proxying.adapters.openai_media import MEDIA_PATHS
 from proxying.attempt import Call, Upstreams, failure_of
 from proxying.errors import (
@@ -134,23 +134,27 @@ class _Loop:
             raise
 
     async def _answer(self, call: Call, request: UpstreamRequest, target: Target) -> Answer:
-        timeouts = call.provider.timeouts
-        now = asyncio.get_running_loop().time()
+        # The client keeps the time: a scope of its own for each would cost as much as routing.
         if self.deadline is None:
-            self.deadline = policies.deadline_at(now, timeouts)
-        try:
-            if self.body.wants_stream and self.body.form is None:
-                ends_at = policies.attempt_ends_at(now, self.deadline, timeouts)
-                async with asyncio.timeout_at(ends_at):
-                    answer = await call.stream(request, self.body, target, self.deadline)
-            else:
-                async with asyncio.timeout_at(self.deadline):
-                    answer = await call.whole(request, self.body, self.deadline)
-        except TimeoutError as error:
-            late = None if self.body.form is None else self.body.form.late()
-            raise late or UpstreamTimeoutError("The provider did not answer in time.") from error
+            now = asyncio.get_running_loop().time()
+            self.deadline = policies.deadline_at(now, call.provider.timeouts)
+        if self.body.form is not None:
+            answer = await self._answer_to_form(self.body.form, call, request)
+        elif self.body.wants_stream:
+            answer = await call.stream(request, self.body, target, self.deadline)
+        else:
+            answer = await call.whole(request, self.body, self.deadline)
         await self._served(call.candidate)
         return answer
+
+    async def _answer_to_form(self, form: Form, call: Call, request: UpstreamRequest) -> Answer:
+        """A form is sent on while it comes: what is late may be the client's."""
+        assert self.deadline is not None  # noqa: S101 - the only caller has just set it
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                return await call.whole(request, self.body, self.deadline)
+        except TimeoutError as error:
+            raise form.late() or UpstreamTimeoutError("The provider did not answer in time.") from error
 
     async def _served(self, candidate: Candidate) -> None:
         """T34: the pin goes to the candidate that served, when it is not there already.

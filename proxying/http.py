@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 Headers = list[tuple[bytes, bytes]]
+# The ASGI extension of our worker: a function that takes a callback for the client's leaving (None: no more).
+TELL_LEAVING: Final = "sluice.tell_leaving"
 
 
 class AnswerCutError(Exception):

@@ -322,3 +322,20 @@ def test_every_fault_has_an_error_of_its_own(connecting):
     assert {"ConnectionRefusedError", "gaierror", "SSLError", "AddressRefusedError"} <= found.keys()
     connect = found.keys() - protocol - timeout
     assert {found[name] for name in connect} == {UpstreamConnectError}
+
+
+async def test_stream_that_only_drips_ends_at_the_first_byte_timeout_until_content_came(client, upstream):
+    up = await upstream(pieces=[b"."] * 20, piece_delay_s=0.05)
+    began = time.perf_counter()
+    assert (await drain(await send(client, up.base_url)))[1] is UpstreamTimeoutError
+    assert time.perf_counter() - began < 0.9
+    response = await send(client, up.base_url)
+    response.content_came()
+    assert await drain(response) == (b"." * 20, None)
+
+
+async def test_whole_answer_that_only_drips_ends_at_the_deadline(client, upstream):
+    up = await upstream(pieces=[b"."] * 40, piece_delay_s=0.05)
+    response = await send(client, up.base_url, deadline_s=0.4)
+    with pytest.raises(UpstreamTimeoutError, match="deadline"):
+        await response.read(100)
