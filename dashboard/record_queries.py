@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from django.db.models import Q, QuerySet
+from django.db import OperationalError, connection, transaction
+from django.db.models import DateTimeField, ExpressionWrapper, F, Q, QuerySet
 
 from proxying.models import RequestRecord
 
 PAGE_SIZE: Final = 50
+# How long PostgreSQL may walk along the newest rows, and then gather all that match.
+WALK_MS: Final = 150
+GATHER_MS: Final = 1_000
 SINCE: Final = {"15m": 15, "1h": 60, "6h": 360, "24h": 1_440, "7d": 10_080}
 OUTCOMES: Final = ("ok", "error", "cut", "client_gone")
 SOURCES: Final = {"api": "clients", "try_it": "Try it"}
@@ -44,15 +48,63 @@ _COLUMNS: Final = (
 )
 
 
+class SearchTooLongError(Exception):
+    """The database gave up: nothing narrows the search enough."""
+
+
 def newest(filters: Mapping[str, str], cursor: str = "", size: int = PAGE_SIZE) -> list[RequestRecord]:
-    """One page, and one row more when there are more."""
+    """One page, and one row more when there are more.
+
+    Raises:
+        SearchTooLongError: millions of rows match each filter, and hardly one all of them.
+    """
     rows = _narrowed(RequestRecord.objects.only(*_COLUMNS), filters)
     after = read_cursor(cursor)
     if after is not None:
         at, pk = after
         # The first condition bounds the index, the second says where within one instant.
         rows = rows.filter(started_at__lte=at).filter(Q(started_at__lt=at) | Q(pk__lt=pk))
-    return list(rows.order_by("-started_at", "-id")[: size + 1])
+    model = filters.get("model", "").strip()
+    if not model:
+        return _first(rows, size + 1)
+    # Two searches, each along an index of its own: with OR between them there is none.
+    found = _first(rows.filter(canonical_model=model), size + 1)
+    found += _first(rows.filter(canonical_model="", requested_model=model), size + 1)
+    return sorted(found, key=lambda row: (row.started_at, row.pk), reverse=True)[: size + 1]
+
+
+def _first(rows: QuerySet[RequestRecord], count: int) -> list[RequestRecord]:
+    """The newest so many.
+
+    PostgreSQL takes filters for independent of each other, and walks along the newest rows until it has seen
+    enough; of two filters that never meet it would read everything. So it may not for long, and then has to
+    find all matches first, which is quick where they are few.
+    """
+    ordered = rows.order_by("-started_at", "-id")
+    if connection.vendor != "postgresql":
+        return list(ordered[:count])
+    found = _within(WALK_MS, ordered[:count])
+    if found is None:
+        at = ExpressionWrapper(F("started_at") + timedelta(0), DateTimeField())
+        found = _within(GATHER_MS, rows.order_by(at.desc(), "-id")[:count])
+    if found is None:
+        raise SearchTooLongError
+    return found
+
+
+def _within(limit_ms: int, rows: QuerySet[RequestRecord]) -> list[RequestRecord] | None:
+    """The rows, or None when the database needs longer."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(limit_ms)])
+            found = list(rows)
+            if connection.savepoint_ids:  # else it ends with the transaction
+                cursor.execute("SELECT set_config('statement_timeout', '0', true)")
+            return found
+    except OperationalError as error:
+        if type(error.__cause__).__name__ != "QueryCanceled":
+            raise
+        return None
 
 
 def last_of_pool(canonical_model: str, size: int = 8) -> list[RequestRecord]:
@@ -90,10 +142,6 @@ def _narrowed(rows: QuerySet[RequestRecord], filters: Mapping[str, str]) -> Quer
     rows = rows.filter(**{column: given[name] for name, column in columns.items() if given[name]})
     if given["id"]:
         rows = rows.filter(Q(request_id=given["id"]) | Q(decision_id=given["id"]))
-    if given["model"]:
-        # Both sides begin with an indexed column: no scan of millions of rows.
-        exact = Q(canonical_model="", requested_model=given["model"])
-        rows = rows.filter(Q(canonical_model=given["model"]) | exact)
     if given["failover"]:
         rows = rows.filter(failover_used=True)
     if given["since"] in SINCE:

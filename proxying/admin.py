@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import Any, Final
 
 from django.contrib import admin
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from proxying.models import RequestRecord
+from routing.types import Affinity, Endpoint
 
 COUNTED_AT_MOST: Final = 10_000
+_SEARCHED: Final = (
+    "request_id",
+    "decision_id",
+    "canonical_model",
+    "selected_provider_name",
+    "caller_name",
+)
 _LISTS: Final = ("attempts", "blocked_candidates")
 
 
@@ -26,6 +36,50 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # Django's is gene
         """Rows, or the bound when there are more."""
         rows: Any = self.object_list
         return len(rows.order_by().values_list("pk")[:COUNTED_AT_MOST])
+
+
+class _Known(admin.SimpleListFilter):
+    """Offers what a column may have, without reading the table for what it does have."""
+
+    values: tuple[str, ...] = ()
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The values; one that is in the address besides them is kept."""
+        given = self.value()
+        own = () if given is None or given in self.values else (given,)
+        return [(one, one) for one in (*self.values, *own)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[RequestRecord]) -> QuerySet[RequestRecord]:
+        """The rows that have the chosen one."""
+        given = self.value()
+        return queryset if given is None else queryset.filter(Q((str(self.parameter_name), given)))
+
+
+class _Outcome(_Known):
+    title = parameter_name = "outcome"
+    values = ("ok", "error", "cut", "client_gone")
+
+
+class _Endpoint(_Known):
+    title = parameter_name = "endpoint"
+    values = tuple(one.value for one in Endpoint)
+
+
+class _Affinity(_Known):
+    title = parameter_name = "affinity"
+    values = tuple(one.value for one in Affinity)
+
+
+class _Status(_Known):
+    title = parameter_name = "status"
+    values = ("200", "400", "401", "403", "404", "429", "500", "502", "503", "504")
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[RequestRecord]) -> QuerySet[RequestRecord]:
+        """As all; no row has a status that is no number."""
+        given = self.value()
+        if given is not None and not (given.isascii() and given.isdigit() and len(given) < 5):
+            return queryset.none()
+        return super().queryset(request, queryset)
 
 
 @admin.register(RequestRecord)
@@ -43,17 +97,9 @@ class RequestRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as abov
         "caller_name",
         "request_id",
     )
-    list_filter = ("outcome", "status", "endpoint", "failover_used", "streamed", "affinity")
-    search_fields = (
-        "request_id",
-        "=decision_id",
-        "requested_model",
-        "selected_provider_name",
-        "selected_exact_model",
-        "caller_name",
-        "error_code",
-    )
-    search_help_text = "Request id, decision id, model, provider, caller or error code."
+    list_filter = (_Outcome, _Status, _Endpoint, "failover_used", "streamed", _Affinity)
+    search_fields = _SEARCHED
+    search_help_text = "A whole request id, decision id, pool, provider or caller's name."
     date_hierarchy = None
     ordering = ("-started_at", "-id")
     list_per_page = 50
@@ -73,6 +119,15 @@ class RequestRecordAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # as abov
         if match is not None and (match.url_name or "").endswith("_changelist"):
             return rows.defer("attempts", "blocked_candidates", "error_message")
         return rows
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[RequestRecord], search_term: str
+    ) -> tuple[QuerySet[RequestRecord], bool]:
+        """Whole values only, each by its index: a part of one would be looked for in every row there is."""
+        term = search_term.strip().replace("\0", "")
+        if not term:
+            return queryset, False
+        return queryset.filter(reduce(or_, (Q(**{name: term}) for name in _SEARCHED))), False
 
     @admin.display(description="served by", ordering="selected_provider_name")
     def served_by(self, record: RequestRecord) -> str:

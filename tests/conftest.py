@@ -63,7 +63,8 @@ def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    # Waits for the end of each, ten seconds at most: on a busy machine it takes its time.
+                    "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
 

@@ -20,7 +20,11 @@ def requests(request: HttpRequest) -> HttpResponse:
     # PostgreSQL takes no text with a NUL, and no record has one.
     filters = {name: request.GET.get(name, "").replace("\0", "")[:300] for name in record_queries.FILTERS}
     cursor = request.GET.get("after", "")
-    rows = record_queries.newest(filters, cursor)
+    too_long, rows = False, []
+    try:
+        rows = record_queries.newest(filters, cursor)
+    except record_queries.SearchTooLongError:
+        too_long = True
     shown = rows[: record_queries.PAGE_SIZE]
     given = {name: value for name, value in filters.items() if value}
     older = record_queries.cursor_of(shown[-1]) if len(rows) > len(shown) else ""
@@ -29,6 +33,7 @@ def requests(request: HttpRequest) -> HttpResponse:
         "traces": traces(shown),
         "filters": filters,
         "given": given,
+        "too_long": too_long,
         "older": urlencode({**given, "after": older}) if older else "",
         "newest": urlencode(given) if cursor else None,
         "since_choices": record_queries.SINCE,

@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
+from dashboard import record_queries
 from dashboard.traces import waterfall
 from proxying.models import RequestRecord
 from tests.dashboard.conftest import signed_in
@@ -171,8 +172,8 @@ def test_pages_follow_the_cursor_and_miss_no_row_of_one_instant(ada):
 def test_list_costs_one_query_and_uses_an_index(ada, django_assert_num_queries):
     for _ in range(60):
         record()
-    # Session, user, two of permissions, the page.
-    with django_assert_num_queries(5) as found:
+    # Session, user, two of permissions, the page; on PostgreSQL within a transaction and a time limit.
+    with django_assert_num_queries(5 if connection.vendor == "sqlite" else 9) as found:
         ada.get(URL, {"provider": "a"})
     if connection.vendor == "sqlite":
         with connection.cursor() as cursor:
@@ -181,6 +182,31 @@ def test_list_costs_one_query_and_uses_an_index(ada, django_assert_num_queries):
         assert "record_by_provider" in plan
         # Only rows of one instant are sorted.
         assert "TEMP B-TREE" not in plan.replace("TEMP B-TREE FOR RIGHT PART", "")
+
+
+def test_pools_and_exact_names_are_one_list(ada):
+    rows = [
+        record(canonical_model="x/y", started_at=NOW),
+        record(canonical_model="", requested_model="x/y", started_at=NOW + timedelta(seconds=1)),
+        record(canonical_model="x/y", started_at=NOW + timedelta(seconds=2)),
+    ]
+    record(canonical_model="other", requested_model="x/y")
+    assert shown(ada, model="x/y") == [row.pk for row in reversed(rows)]
+
+
+@pytest.mark.postgres
+@pytest.mark.django_db(transaction=True)
+def test_a_search_that_takes_too_long_is_given_up_and_leaves_nothing_behind(ada, monkeypatch):
+    record()
+    slow = RequestRecord.objects.extra(where=["pg_sleep(0.2) IS NOT NULL"])
+    assert record_queries._within(20, slow) is None
+    assert len(record_queries._within(5_000, slow)) == 1
+    assert len(list(slow)) == 1
+    monkeypatch.setattr(record_queries, "WALK_MS", 20)
+    assert len(record_queries._first(slow, 1)) == 1
+    monkeypatch.setattr(record_queries, "GATHER_MS", 20)
+    monkeypatch.setattr(record_queries, "_narrowed", lambda rows, given: slow)
+    assert "That search takes too long" in ada.get(URL, {"caller": "x"}).content.decode()
 
 
 def test_a_broken_cursor_is_the_first_page(ada):
