@@ -22,7 +22,7 @@ from proxying.errors import (
     RequestTooLargeError,
     render,
 )
-from proxying.http import TELL_LEAVING, Answer, AnswerCutError, GatewayRequest
+from proxying.http import CONTROLS, TELL_LEAVING, Answer, AnswerCutError, GatewayRequest
 from proxying.outcome import request_id
 
 Scope = dict[str, Any]
@@ -34,7 +34,7 @@ View = Callable[..., Awaitable[Answer]]
 # Methods of a path to views. A path ending in ``/{name}`` takes everything after the slash as ``name``.
 Routes = Mapping[str, Mapping[str, View]]
 
-_has_control: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
+_has_control: Final = re.compile(CONTROLS.encode()).search
 _LINGER_S: Final = 2.0
 _BODILESS: Final = frozenset({"GET", "HEAD"})
 _NONE: Final[Mapping[str, Any]] = {}

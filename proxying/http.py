@@ -12,6 +12,8 @@ from typing import Final, Protocol
 Headers = list[tuple[bytes, bytes]]
 # The ASGI extension of our worker: a function that takes a callback for the client's leaving (None: no more).
 TELL_LEAVING: Final = "sluice.tell_leaving"
+CONTROLS: Final = r"[\x00-\x08\x0a-\x1f\x7f]"
+"""A regular expression for what no header may hold."""
 
 
 class AnswerCutError(Exception):
@@ -21,8 +23,8 @@ class AnswerCutError(Exception):
 class GatewayRequest(Protocol):
     """One client request.
 
-    ``headers`` is keyed by lower-case name; of a repeated header the first counts. ``started`` is
-    ``time.perf_counter()`` at arrival.
+    ``headers`` is keyed by lower-case name; of a repeated header the first counts, and one with control
+    characters counts as absent. ``started`` is ``time.perf_counter()`` at arrival.
     """
 
     method: str

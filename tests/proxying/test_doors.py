@@ -15,10 +15,19 @@ from proxying.http import Answer
 pytestmark = [pytest.mark.anyio, pytest.mark.urls(__name__)]
 
 
+NAMED = {"x-user-path", "x-session-id", "traceparent"}
+
+
 async def echo(request, **arguments):
     body = await request.read_body(2_600_000)
     return Answer(
         201, [(b"x-a", b"b")], b"%d %s" % (len(body), repr((request.query_string, arguments)).encode())
+    )
+
+
+async def named(request):
+    return Answer(
+        200, [], repr(sorted(item for item in request.headers.items() if item[0] in NAMED)).encode()
     )
 
 
@@ -43,6 +52,7 @@ async def broken(request):
 
 ROUTES = {
     "/v1/echo/{name}": {"POST": echo, "GET": echo},
+    "/v1/named": {"GET": named},
     "/v1/pieces": {"POST": pieces},
     "/v1/refuse": {"POST": refuse},
     "/v1/messages": {"POST": refuse},
@@ -91,6 +101,15 @@ async def test_door_hands_over_body_query_and_arguments(door):
         {"content-length": "35", "x-a": "b"} if isinstance(door, FastLane) else {"x-a": "b"},
         body,
     )
+
+
+async def test_door_takes_headers_with_control_characters_for_absent(door):
+    """A provider could not be sent them, which would look like the provider's failure."""
+    given = [(b"x-user-path", b"/a\x01b"), (b"x-session-id", b"one\ttwo"), (b"traceparent", b"\x7f")]
+
+    _, _, body = await ask(door, "GET", "/v1/named", headers=given)
+
+    assert body == b"[('x-session-id', 'one\\ttwo')]"
 
 
 async def test_door_streams_both_ways(door):
