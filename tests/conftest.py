@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from hypothesis import settings
 
+from tests import people as who
 from tests.effort import LONG
 from tests.upstream import Upstream, running
 
@@ -100,3 +102,21 @@ async def upstream() -> AsyncIterator[Callable[..., Awaitable[Upstream]]]:
             return await stack.enter_async_context(running(**default))
 
         yield start
+
+
+@pytest.fixture
+def ada(db):
+    """The operator's browser."""
+    return who.signed_in(who.operator())
+
+
+@pytest.fixture
+def ben(db):
+    """The browser of one who may look and change nothing."""
+    return who.signed_in(who.reader())
+
+
+@pytest.fixture
+def mallory(db):
+    """The browser of one who has an account and no permission."""
+    return who.signed_in(User.objects.create_user("mallory", password="mallory", is_staff=True))

@@ -1,11 +1,11 @@
-"""The three people, a small gateway to look at, and a browser to look with."""
+"""All people together, a small gateway to look at, and a browser to look with."""
 
 from __future__ import annotations
 
 import os
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
@@ -14,44 +14,9 @@ from routing.models import Provider
 from tests import factories
 from tests.conftest import CHROMIUM
 from tests.dashboard.browsing import FLAGS, Visitor, serving
+from tests.people import look
 
 ADA = {"actor": services.Actor("ada"), "source": "admin"}
-
-
-def look(user: User, *also: str) -> None:
-    """Let a user see everything of routing and the records, and do what else is named."""
-    wanted = Permission.objects.filter(content_type__app_label__in=["routing", "proxying"])
-    user.user_permissions.set(
-        [one for one in wanted if one.codename.startswith("view_") or one.codename in also]
-    )
-
-
-@pytest.fixture
-def ada(db):
-    """The operator."""
-    user = User.objects.create_user("ada", password="ada", is_staff=True)
-    look(user, "change_poolcandidate", "change_modelpool", "change_provider")
-    return signed_in(user)
-
-
-@pytest.fixture
-def ben(db):
-    """May look and change nothing."""
-    user = User.objects.create_user("ben", password="ben", is_staff=True)
-    look(user)
-    return signed_in(user)
-
-
-@pytest.fixture
-def mallory(db):
-    """Has an account and no business here."""
-    return signed_in(User.objects.create_user("mallory", password="mallory"))
-
-
-def signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from django.db import connection
 from dashboard import record_queries
 from dashboard.traces import waterfall
 from proxying.models import RequestRecord
-from tests.dashboard.conftest import signed_in
 from tests.factories import NOW
+from tests.people import signed_in
 
 pytestmark = pytest.mark.django_db
 URL = "/dashboard/requests/"

@@ -10,7 +10,8 @@ from django.core.cache import caches
 
 from routing.models import RoutingRevision
 from tests import factories
-from tests.dashboard.conftest import signed_in, switch
+from tests.dashboard.conftest import switch
+from tests.people import signed_in
 
 pytestmark = pytest.mark.django_db
 URL = "/dashboard/try/"

@@ -19,31 +19,6 @@ ADA = {"actor": services.Actor("ada"), "source": "admin"}
 
 
 @pytest.fixture
-def ada(client):
-    """The operator."""
-    client.force_login(User.objects.create_superuser("ada"))
-    return client
-
-
-@pytest.fixture
-def ben(client):
-    """May look at everything of routing, and change nothing."""
-    user = User.objects.create_user("ben", is_staff=True)
-    user.user_permissions.set(
-        Permission.objects.filter(content_type__app_label="routing", codename__startswith="view_")
-    )
-    client.force_login(user)
-    return client
-
-
-@pytest.fixture
-def mallory(client):
-    """Staff without any permission."""
-    client.force_login(User.objects.create_user("mallory", is_staff=True))
-    return client
-
-
-@pytest.fixture
 def pool():
     """``m``: a/x before b/x, both known from discovery."""
     row = factories.ModelPoolFactory(canonical_model="m")

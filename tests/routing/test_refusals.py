@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.urls import reverse
 
 from routing import models, queries, refusals, services
@@ -174,12 +173,6 @@ def stored(db):
     factories.PoolCandidateFactory(pool=pool, provider=provider, model="x")
     factories.AliasFactory(name="short", target="chat")
     return provider
-
-
-@pytest.fixture
-def ada(client, db):
-    client.force_login(User.objects.create_superuser("ada"))
-    return client
 
 
 def imported(text):
