@@ -5,6 +5,7 @@ Made from one ``Survey``; nothing here decides who may serve.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -138,6 +139,20 @@ def only(rows: Iterable[PoolRow], *, text: str = "", state: str = "", provider: 
         and (not wanted or row.mark.word.lower() == wanted or (wanted == "problem" and row.is_problem))
         and (not provider or any(one.candidate.provider == provider for one in row.candidates))
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Problems:
+    """How many pools do not serve as configured or not with all they have, and in which words."""
+
+    count: int
+    words: tuple[tuple[str, int], ...]
+
+
+def problems(rows: Iterable[PoolRow]) -> Problems:
+    """Count them; the kinds in the order of the rows."""
+    kinds = Counter(row.mark.word.lower() for row in rows if row.is_problem)
+    return Problems(kinds.total(), tuple(kinds.items()))
 
 
 def sentence(row: PoolRow) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.http import urlencode
 
-from dashboard import board, chart, numbers, queries, record_queries, words
+from dashboard import board, chart, numbers, queries, record_queries
 from dashboard.access import common, is_part, page
 from dashboard.providers import provider_rows
 from dashboard.snippets import sdk_chat, stub_curl
@@ -17,6 +18,8 @@ from proxying.traffic import WINDOWS
 from routing.policies import policy_values
 from routing.shapes import failover
 
+# Problems come first, so that what is left out of a long list can wait; a page of hundreds of pools cannot.
+SHOWN: Final = 60
 STATES = ("problem", "OK", "Failed over", "Degraded", "Unavailable", "Disabled")
 
 
@@ -28,7 +31,8 @@ def pools(request: HttpRequest) -> HttpResponse:
     filters = {name: request.GET.get(name, "")[:300] for name in ("q", "state", "provider")}
     if request.GET.get("problems"):
         filters["state"] = filters["state"] or "problem"
-    shown = board.only(rows, text=filters["q"], state=filters["state"], provider=filters["provider"])
+    matching = board.only(rows, text=filters["q"], state=filters["state"], provider=filters["provider"])
+    shown = matching if request.GET.get("all") else matching[:SHOWN]
     providers = provider_rows(survey)
     found = queries.traffic()
     context = {
@@ -38,13 +42,15 @@ def pools(request: HttpRequest) -> HttpResponse:
         "by_candidate": numbers.by_candidate(found),
         "rows": shown,
         "total": len(rows),
+        "left_out": len(matching) - len(shown),
+        "all_url": "?" + urlencode({**{name: value for name, value in filters.items() if value}, "all": "1"}),
+        "all": bool(request.GET.get("all")),
         "seen": survey.table.revision,
         "now": survey.now,
         "filters": filters,
         "states": STATES,
         "provider_names": sorted(survey.table.providers),
-        "problems": sum(row.is_problem for row in rows),
-        "off_primary": sum(row.mark == words.FAILED_OVER for row in rows),
+        "problems": board.problems(rows),
         "sick_providers": [row for row in providers if row.mark.tone == "bad"],
         "skipped": survey.table.skipped,
     }

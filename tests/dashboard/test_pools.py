@@ -9,6 +9,7 @@ import pytest
 
 from routing import live
 from routing.health import Circuit
+from routing.models import Provider
 from tests import factories
 from tests.dashboard.conftest import switch
 
@@ -245,3 +246,26 @@ def test_a_page_that_fails_says_that_clients_are_served(ada, gateway, monkeypatc
     response = ada.get("/dashboard/")
     assert response.status_code == 500
     assert "<code>/v1</code> goes on" in response.content.decode()
+
+
+def test_of_very_many_pools_the_first_are_shown_and_the_filter_finds_the_others(ada, gateway):
+    pools = [factories.ModelPoolFactory(canonical_model=f"team-{number:03}") for number in range(70)]
+    for pool in pools:
+        factories.PoolCandidateFactory(pool=pool, provider=Provider.objects.get(name="c"), model="m")
+    switch("pool_candidate/team-069/c/m", confirm=True)
+    first = ada.get("/dashboard/")
+    assert (len(first.context["rows"]), first.context["left_out"]) == (60, 12)
+    assert first.context["rows"][0].name == "team-069"
+    assert 'href="?all=1">Show all 72</a>' in first.content.decode()
+    whole = ada.get("/dashboard/", {"all": "1"})
+    assert (len(whole.context["rows"]), whole.context["left_out"]) == (72, 0)
+    narrowed = ada.get("/dashboard/", {"q": "team-06", "state": "OK"})
+    assert [row.name for row in narrowed.context["rows"]] == [f"team-06{number}" for number in range(9)]
+    providers = ada.get("/dashboard/providers/").content.decode()
+    assert '<a href="/dashboard/?provider=c">61 more</a>' in providers
+
+
+def test_problems_are_counted_in_their_own_words(ada, gateway):
+    switch("pool_candidate/chat/a/m")
+    html = ada.get("/dashboard/").content.decode()
+    assert "<b>1</b> of 2 pools: 1 failed over" in html

@@ -97,10 +97,11 @@
 
   function lay(fresh) {
     const calm = !atWork();
+    const standing = new Map(pieces(live).reverse().map((one) => [nameOf(one), one]));
     for (const piece of pieces(fresh)) {
       if (piece.parentElement?.closest("[data-key]")) continue;
       const name = nameOf(piece);
-      const old = pieces(live).find((one) => nameOf(one) === name);
+      const old = standing.get(name);
       if (!old || served.get(name) === textOf(piece)) continue;
       if (inUse(old)) { pending = true; continue; }
       served.set(name, textOf(piece));
