@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from routing import refusals
+from routing.addresses import settled
 from routing.document import object_key
 from routing.eligibility import shown_models
 from routing.kinds import KINDS
@@ -163,19 +164,20 @@ def _provider(row: Row, inventory: Sequence[Row], reveal: RevealCredential, defa
     kind = KINDS.get(row["kind"])
     if kind is None:
         raise BadRowError(f"Unknown kind {row['kind']!r}.")
-    base_url = (row["base_url"] or kind.default_base_url).rstrip("/")
+    base_url = row["base_url"] or kind.default_base_url
     if not base_url:
         raise BadRowError(f"Its base URL {refusals.no_base_url(kind.name)}.")
     options = _options(row["options"])
     if problem := refusals.region(kind, base_url, options):
         raise BadRowError(f"Its options cannot be used: {problem}.")
+    base_url, options = settled(kind, base_url, options)
     api_key, problem = reveal(row["credential_ref"], row["credential_encrypted"])
     if api_key is None and not problem and kind.needs_key:
         problem = "No API key is set."
     return Provider(
         name=row["name"],
         kind=kind.name,
-        base_url=base_url.replace("{region}", options.get("region", "")),
+        base_url=base_url,
         switch=_switch(row),
         api_key=api_key,
         credential_error=problem,

@@ -46,7 +46,6 @@ PROVIDER_KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "api_keys": "skipped; make one provider per key and put them into one pool",
         "api_mode": "skipped; the provider's type says how it is spoken to",
-        "api_version": "skipped; base_url is the whole address, version prefix included",
         "auth_type": "skipped; only keys are supported",
         "backend": "skipped; the provider's type says how it is spoken to",
         "gcp_scope": "skipped; only keys are supported",

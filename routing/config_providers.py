@@ -40,7 +40,7 @@ class Providers:
             "kind": kind_name,
             "base_url": section.base_url.rstrip("/"),
             "configured_models": list(section.models),
-            "options": dict(section.options),
+            "options": self._options(section, path),
             "connect_timeout_s": section.timeouts.connect,
             "first_byte_timeout_s": section.timeouts.first_byte,
             "idle_timeout_s": section.timeouts.idle,
@@ -56,6 +56,12 @@ class Providers:
         if kind is not None and kind.needs_key and not fields.get("credential", stored):
             self.notes.warn(path, "has no api_key and none is stored: its provider will refuse every request")
         return fields
+
+    def _options(self, section: ProviderSection, path: Path) -> dict[str, str]:
+        options, version = dict(section.options), section.api_version
+        if version and options.setdefault("api_version", version) != version:
+            self.notes.fault((*path, "api_version"), "differs from the option api_version; give one of them")
+        return options
 
     def _kind_name(self, section: ProviderSection, path: Path) -> str:
         given, kinds = section.type, self.around.kinds

@@ -162,13 +162,17 @@ class TimeoutsSection(Section):
 
 
 class ProviderSection(Section):
-    """One entry of ``providers``. ``api_key`` is as written; ``None`` leaves what is stored."""
+    """One entry of ``providers``. ``api_key`` is as written; ``None`` leaves what is stored.
+
+    ``api_version`` is GoModel's place for the option of that name.
+    """
 
     type: Annotated[str, BeforeValidator(_text(50))]
     api_key: Annotated[str, BeforeValidator(_optional_text(4096))] | None = Field(default=None, repr=False)
     base_url: Line = ""
     models: list[Annotated[str, BeforeValidator(_model_id)]] = Field(default_factory=list)
     options: dict[Name, Line] = Field(default_factory=dict)
+    api_version: Line = ""
     timeouts: TimeoutsSection = TimeoutsSection()
     max_in_flight: Count | None = None
 

@@ -12,6 +12,7 @@ from zlib import crc32
 
 import orjson
 
+from routing.addresses import leads_to_deployments
 from routing.types import DiscoveryState, InventoryMode, ModelInfo, Provider
 from routing.upstreams import account_headers, kind_of, scrub, url
 
@@ -73,8 +74,8 @@ def without_asking(provider: Provider) -> ProbeResult | None:
     """The result that needs no call: the kind or the address has no models list."""
     if not kind_of(provider).lists_models:
         note = f"{kind_of(provider).label} has no models list."
-    elif "{model}" in provider.base_url:
-        note = "A base URL with {model} leads to single models; it has no list of them."
+    elif leads_to_deployments(kind_of(provider), provider.base_url):
+        note = "Its base URL leads to single models; it has no list of them."
     else:
         return None
     return ProbeResult(DiscoveryState.UNSUPPORTED, note=note)
@@ -113,6 +114,9 @@ def read_page(provider: Provider, status: int, body: bytes) -> Page:
         return Page(failed(provider, "The answer is not a list of models."))
     models = dict(row for row in map(_model, rows) if row is not None)
     accepted = True if provider.api_key and not kind_of(provider).lists_to_anyone else None
+    if kind_of(provider).deployments_version:
+        note = "Its list names what could be deployed, not what is: what it has is unknown."
+        return Page(ProbeResult(DiscoveryState.UNSUPPORTED, credential_accepted=accepted, note=note))
     result = ProbeResult(DiscoveryState.OK, models, credential_accepted=accepted)
     return Page(result, _next_url(provider, payload))
 

@@ -45,6 +45,8 @@ class Kind:
         lists_models: Whether ``GET {base_url}/models`` is worth asking.
         signs_for: The service in whose name requests are signed when the credential is an access key,
             ``ID:SECRET`` or ``ID:SECRET:SESSION_TOKEN``, which is never sent itself; see ``routing.signing``.
+        deployments_version: The API version for addresses of deployments (``…/deployments/NAME``), where the
+            vendor has these. Its models list names what could be deployed: nothing of it is inventory.
         lists_to_anyone: Whether that list needs no credential, so that getting it says nothing about one.
         headers: What every request carries besides the credential, unless the client says otherwise.
         quirks: Flags that the adapter knows; see the adapter's docstring.
@@ -60,6 +62,7 @@ class Kind:
     needs_key: bool = True
     lists_models: bool = True
     signs_for: str = ""
+    deployments_version: str = ""
     lists_to_anyone: bool = False
     headers: tuple[tuple[str, str], ...] = ()
     quirks: frozenset[str] = frozenset()
@@ -104,6 +107,7 @@ _ROWS: Final = (
         auth_header="api-key",
         auth_scheme="",
         quirks=frozenset({"openai_parameters"}),
+        deployments_version="2024-10-21",
     ),
     Kind(
         "groq",

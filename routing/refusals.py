@@ -15,7 +15,7 @@ from functools import partial
 from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from routing.kinds import Kind
 from routing.types import Strategy, WhenAllBlocked
@@ -41,6 +41,7 @@ POOL_HAS_NAME: Final = "a pool has this name; an alias and a pool cannot share o
 ALIAS_HAS_NAME: Final = "an alias has this name; an alias and a pool cannot share one"
 OTHER_HOST: Final = "the base URL leads to another host than before: give the key again"
 
+_ENDPOINTS: Final = ("/chat/completions", "/embeddings")
 _PROVIDER_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -191,8 +192,8 @@ def base_url(value: str) -> str:
         return "must not have white space"
     if parts.username is not None or parts.password is not None:
         return "must not hold a user name or password; the key has a field of its own"
-    if parts.query or parts.fragment:
-        return "must not have a query or a fragment"
+    if problem := _beyond_path(parts):
+        return problem
     return "is a link-local address, which is never called" if _is_link_local(parts.hostname) else ""
 
 
@@ -268,6 +269,17 @@ def _loops(name: str, target: str, around: Neighbours) -> bool:
         seen.add(following)
         following = around.leads(following)
     return False
+
+
+def _beyond_path(parts: SplitResult) -> str:
+    """What people paste from a vendor's pages with the address: an endpoint, a query."""
+    if "api-version" in parts.query:
+        return "must not have a query; its api-version is the option api_version"
+    if parts.query or parts.fragment:
+        return "must not have a query or a fragment"
+    if parts.path.rstrip("/").endswith(_ENDPOINTS):
+        return "must end before the endpoint, such as /chat/completions, which the gateway adds"
+    return ""
 
 
 def _is_link_local(host: str) -> bool:

@@ -6,6 +6,7 @@ import re
 from typing import Final
 from urllib.parse import quote, urlsplit
 
+from routing.addresses import leads_to_deployments
 from routing.kinds import KINDS, Kind
 from routing.types import Endpoint, Provider
 
@@ -31,14 +32,14 @@ def speaks(provider: Provider, endpoint: Endpoint) -> bool:
     """Whether the provider takes an endpoint's requests as they are; what it does not is translated.
 
     Of Responses the option ``responses`` (``native`` or ``translated``) has the last word where the wire has
-    them at all; a base URL with ``{model}`` in it, a deployment of Azure's, has none.
+    them at all; an address of single models, as Azure's deployments have, has none.
     """
     kind = kind_of(provider)
     if endpoint is Endpoint.RESPONSES and kind.wire == "openai":
         wish = provider.options.get("responses")
         if wish:
             return wish == "native"
-        return endpoint in kind.endpoints and "{model}" not in provider.base_url
+        return endpoint in kind.endpoints and not leads_to_deployments(kind, provider.base_url)
     return endpoint in kind.endpoints
 
 

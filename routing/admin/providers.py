@@ -30,6 +30,9 @@ class ProviderForm(ServiceForm):
     """A provider; its key is write-only."""
 
     class Meta:
+        help_texts: ClassVar = {
+            "options": 'Settings of the kind, such as {"api_version": "2024-10-21"} or {"region": "eu-west-1"}.'
+        }
         field_classes: ClassVar = {
             "connect_timeout_s": SecondsField,
             "first_byte_timeout_s": SecondsField,

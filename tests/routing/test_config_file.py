@@ -540,7 +540,7 @@ def test_parse_names_and_skips_what_only_gomodel_has():
         budgets: {}
         models: {enabled_by_default: true, configured_provider_models_mode: allowlist}
         providers:
-          azure: {type: azure, api_key: "${AZURE_API_KEY}", base_url: "https://x/openai/v1", api_version: "2024-10-21"}
+          azure: {type: azure, api_key: "${AZURE_API_KEY}", base_url: "https://x/openai/deployments/gpt-5", api_version: "2024-10-21"}
           local:
             type: ollama
             resilience: {retry: {max_retries: 5}}
@@ -551,6 +551,7 @@ def test_parse_names_and_skips_what_only_gomodel_has():
     assert file.problems == ()
     assert file.objects["provider/local"]["configured_models"] == ["GLM", "Gemma"]
     assert file.objects["provider/azure"]["kind"] == "azure_openai"
+    assert file.objects["provider/azure"]["options"] == {"api_version": "2024-10-21"}
     assert file.objects["defaults"] == {"configured_provider_models_mode": "allowlist"}
     assert [re.sub(r": .*\((line \d+)\)", r" \1", str(warning)) for warning in file.warnings] == [
         "server line 1",
@@ -560,10 +561,20 @@ def test_parse_names_and_skips_what_only_gomodel_has():
         "guardrails line 5",
         "budgets line 6",
         "models.enabled_by_default line 7",
-        "providers.azure.api_version line 9",
         "providers.azure.type line 9",
         "providers.local.resilience line 12",
         "providers.local.models[0].metadata line 13",
+    ]
+
+
+def test_api_version_is_the_option_of_that_name():
+    text = """
+        providers:
+          one: {type: azure_openai, base_url: "https://x", api_version: "1", options: {api_version: "1"}}
+          two: {type: azure_openai, base_url: "https://x", api_version: "1", options: {api_version: "2"}}
+        """
+    assert faults(text) == [
+        "providers.two.api_version: differs from the option api_version; give one of them (line 4)"
     ]
 
 

@@ -173,7 +173,7 @@ def test_why_a_provider_is_not_asked(provider, mode, why):
         (replace(KEYED, kind="perplexity"), "Perplexity has no models list."),
         (
             replace(KEYED, base_url="https://x/openai/deployments/{model}"),
-            "A base URL with {model} leads to single models; it has no list of them.",
+            "Its base URL leads to single models; it has no list of them.",
         ),
     ],
 )
