@@ -9,8 +9,8 @@ from dashboard import words
 from dashboard.board import SwitchView, provider_switch
 from dashboard.words import Mark
 from routing import shapes
-from routing.eligibility import provider_class, shown_models
 from routing.kinds import KINDS
+from routing.provider_class import provider_class, shown_models
 from routing.resolver import Survey
 from routing.types import DiscoveryState, Provider
 

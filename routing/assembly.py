@@ -15,8 +15,8 @@ from typing import Any, Final
 from routing import refusals
 from routing.addresses import settled
 from routing.document import object_key
-from routing.eligibility import shown_models
 from routing.kinds import KINDS
+from routing.provider_class import shown_models
 from routing.types import (
     Caller,
     Candidate,

@@ -14,7 +14,7 @@ from math import inf
 from typing import Final
 
 from routing.health import Phase, phase
-from routing.kinds import KINDS
+from routing.provider_class import discovery_class, provider_class, with_cause
 from routing.strategies import by_priority, by_weight
 from routing.types import (
     Caller,
@@ -22,12 +22,9 @@ from routing.types import (
     CandidateState,
     CandidateStatus,
     Circuit,
-    Discovery,
-    DiscoveryState,
     Endpoint,
     Evaluation,
     HealthView,
-    InventoryMode,
     Pool,
     PoolStatus,
     Provider,
@@ -39,8 +36,6 @@ from routing.types import (
     Switch,
     WhenAllBlocked,
 )
-
-PROBES_UNTIL_UNHEALTHY: Final = 3
 
 MARKS: Final = frozenset({Reason.PROVIDER_DEGRADED, Reason.CIRCUIT_HALF_OPEN, Reason.LAST_CANDIDATE_KEPT})
 RUNTIME: Final = frozenset(
@@ -56,68 +51,6 @@ _MANUAL: Final = frozenset({Reason.CANDIDATE_DISABLED, Reason.PROVIDER_DISABLED}
 _CALLER_SIDE: Final = frozenset({Reason.CALLER_NOT_ALLOWED, Reason.UNSUPPORTED_ENDPOINT})
 _ORDER: Final = {reason: position for position, reason in enumerate(Reason)}
 _NO_CIRCUIT: Final = Circuit()
-_HEALTHY: Final = (RuntimeClass.HEALTHY, "")
-
-
-def shown_models(provider: Provider, mode: InventoryMode) -> frozenset[str]:
-    """The models that exact names and the models list offer.
-
-    ``allowlist``: the configured ones. ``fallback``: the discovered ones, or the configured ones while
-    discovery has none; the last good list outlives a failed probe.
-    """
-    if mode is InventoryMode.ALLOWLIST:
-        return provider.configured_models
-    return provider.discovery.models or provider.configured_models
-
-
-def provider_class(
-    provider: Provider, health: HealthView, mode: InventoryMode, now: float
-) -> tuple[RuntimeClass, str]:
-    """A provider's runtime class and its sentence: what discovery says, and whether its key is accepted."""
-    found, message = _discovery_class(provider, health, mode)
-    circuit = health.credentials.get(provider.name)
-    if circuit is None or found is RuntimeClass.UNHEALTHY:
-        return found, message
-    where = phase(circuit, now)
-    if where is Phase.OPEN:
-        return RuntimeClass.UNHEALTHY, _with_cause("The provider refused the gateway's credential", circuit)
-    if where is not Phase.CLOSED:
-        return RuntimeClass.DEGRADED, "The credential was refused and is on trial."
-    return found, message
-
-
-def _discovery_class(provider: Provider, health: HealthView, mode: InventoryMode) -> tuple[RuntimeClass, str]:
-    if provider.credential_error:
-        return RuntimeClass.UNHEALTHY, f"No usable credential: {provider.credential_error}"
-    if mode is InventoryMode.ALLOWLIST:
-        return RuntimeClass.HEALTHY, "The configured models are taken as given."
-    kind = KINDS.get(provider.kind)
-    state = provider.discovery.state
-    if state is DiscoveryState.FAILED:
-        return _after_failed_probe(provider, health)
-    if state is DiscoveryState.OK:
-        known = provider.discovery.models or provider.configured_models
-        return _HEALTHY if known else (RuntimeClass.DEGRADED, "The provider lists no models.")
-    if state is DiscoveryState.UNSUPPORTED or (kind is not None and not kind.lists_models):
-        return RuntimeClass.HEALTHY, "The provider has no models list."
-    return RuntimeClass.DEGRADED, "The provider has not been probed yet."
-
-
-def _after_failed_probe(provider: Provider, health: HealthView) -> tuple[RuntimeClass, str]:
-    """Unhealthy needs three failures in a row, no models known, and no live success since the first."""
-    discovery = provider.discovery
-    error = discovery.error or "no answer"
-    known = bool(discovery.models or provider.configured_models)
-    if known or discovery.failures < PROBES_UNTIL_UNHEALTHY or _served_since(provider, health, discovery):
-        return RuntimeClass.DEGRADED, f"The last probe failed: {error}"
-    return RuntimeClass.UNHEALTHY, f"{discovery.failures} probes in a row failed: {error}"
-
-
-def _served_since(provider: Provider, health: HealthView, discovery: Discovery) -> bool:
-    served_at = health.last_success_at.get(provider.name)
-    if served_at is None:
-        return False
-    return discovery.first_failed_at is None or served_at >= discovery.first_failed_at
 
 
 @dataclass(slots=True)
@@ -263,7 +196,7 @@ def _check_runtime(
     finding: _Finding, candidate: Candidate, provider: Provider, scene: _Scene
 ) -> RuntimeClass:
     health, mode, now = scene.health, scene.table.inventory_mode, scene.now
-    found, message = _discovery_class(provider, health, mode)
+    found, message = discovery_class(provider, health, mode)
     if found is RuntimeClass.UNHEALTHY:
         finding.block(Reason.PROVIDER_UNHEALTHY, message)
     elif found is RuntimeClass.DEGRADED:
@@ -286,7 +219,7 @@ def _check_circuits(finding: _Finding, circuit: Circuit, credential: Circuit, no
         (phase(credential, now), credential, "The circuit of the provider's credential"),
     )
     opened = [
-        (c.open_until, _with_cause(f"{text} is open", c)) for where, c, text in both if where is Phase.OPEN
+        (c.open_until, with_cause(f"{text} is open", c)) for where, c, text in both if where is Phase.OPEN
     ]
     if opened:
         until = max(opened)[0]
@@ -305,10 +238,6 @@ def _check_circuits(finding: _Finding, circuit: Circuit, credential: Circuit, no
         finding.block(Reason.TRIAL_IN_FLIGHT, message, until, soft=True)
     if any(where is Phase.HALF_OPEN for where, _, _ in both):
         finding.mark(Reason.CIRCUIT_HALF_OPEN, "The circuit is half-open: the next request is the trial.")
-
-
-def _with_cause(text: str, circuit: Circuit) -> str:
-    return f"{text}: {circuit.cause.rstrip('.')}." if circuit.cause else f"{text}."
 
 
 def _clock(at: float) -> str:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from math import inf
 from typing import Final
 
-from routing.eligibility import shown_models
+from routing.provider_class import shown_models
 from routing.types import (
     Candidate,
     FailoverPolicy,

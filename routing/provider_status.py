@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from routing import shapes
-from routing.eligibility import provider_class, shown_models
 from routing.health import Phase, phase
 from routing.kinds import KINDS
+from routing.provider_class import provider_class, shown_models
 from routing.shapes import Shape, instant
 from routing.transitions import Transition
 from routing.types import (

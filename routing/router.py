@@ -11,8 +11,9 @@ from hashlib import blake2b
 from math import inf
 from typing import Final
 
-from routing.eligibility import MARKS, evaluate, shown_models
+from routing.eligibility import MARKS, evaluate
 from routing.matching import INVALID, NOT_FOUND, Match, match, unknown_model
+from routing.provider_class import shown_models
 from routing.strategies import STRATEGIES, needs_ticket, slot_of
 from routing.types import (
     Affinity,

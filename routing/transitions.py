@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from routing.eligibility import provider_class
+from routing.provider_class import provider_class
 from routing.types import Circuit, HealthView, RoutingTable, RuntimeClass, nothing
 
 # A circuit's name: provider and model, or provider and None for its credential.

@@ -2,7 +2,7 @@
 
 from types import MappingProxyType
 
-from routing.eligibility import shown_models
+from routing.provider_class import shown_models
 from routing.types import (
     Candidate,
     Discovery,

@@ -5,7 +5,8 @@ from math import inf
 
 import pytest
 
-from routing.eligibility import config_primary, evaluate, provider_class, shown_models
+from routing.eligibility import config_primary, evaluate
+from routing.provider_class import provider_class, shown_models
 from routing.types import (
     NO_HEALTH,
     Caller,
