@@ -17,6 +17,9 @@ from proxying.adapters.reasoning_details import thinking_blocks
 _INSTRUCTIONS: Final = ("system", "developer")
 _RESULTS: Final = ("tool", "function")
 _LONGEST_ID: Final = 64
+# Where Converse wants words and the client has none: a tool that said nothing, a document by itself.
+_NOTHING_SAID: Final = "(no output)"
+_DOCUMENT_ALONE: Final = "See the document."
 
 
 class Conversation:
@@ -68,6 +71,11 @@ class Conversation:
         last = self.messages[-1]
         if last["role"] == "assistant" and "text" in last["content"][-1]:
             last["content"][-1]["text"] = last["content"][-1]["text"].rstrip()
+        for message in self.messages:
+            # https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Message.html
+            kinds = {kind for block in message["content"] for kind in block}
+            if "document" in kinds and "text" not in kinds:
+                message["content"].append({"text": _DOCUMENT_ALONE})
 
     def lacks_thinking(self) -> bool:
         """Whether tools are being used in the present turn and the thinking that led to it was not sent back.
@@ -141,12 +149,10 @@ class Conversation:
         if not self._with_tools:
             name = self._names.get(call_id, "")
             return [{"text": f"[The tool {name} answered:]"}, *blocks]
-        result: dict[str, Any] = {"toolUseId": tool_use_id(call_id), "content": blocks}
-        if isinstance(content, str):
-            result["content"] = [{"text": content}]
         points = [block for block in blocks if "cachePoint" in block]
-        if points:  # they cannot stand inside
-            result["content"] = [block for block in blocks if "cachePoint" not in block]
+        said = [block for block in blocks if "cachePoint" not in block]  # they cannot stand inside
+        said = said or [{"text": _NOTHING_SAID}]
+        result: dict[str, Any] = {"toolUseId": tool_use_id(call_id), "content": said}
         if message.get("is_error") is True:
             result["status"] = "error"
         return [{"toolResult": result}, *points[:1]]

@@ -27,4 +27,8 @@ ELSEWHERE: dict[tuple[str, str, str], str] = {
         "anthropic",
         "test_audio_inputs",
     ): "Anthropic does not hear; the next candidate does",
+    **{
+        (client, "bedrock", "test_image_inputs"): "Bedrock fetches no picture; the next candidate does"
+        for client in ("langchain-anthropic", "langchain-openai", "langchain-openai resp.")
+    },
 }

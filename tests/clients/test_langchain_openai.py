@@ -36,7 +36,8 @@ class OfChatOpenAI(StandardTests):
 
     @property
     def supported_usage_metadata_details(self) -> dict[str, list[str]]:
-        return {"invoke": DETAILS, "stream": DETAILS}
+        details = DETAILS[:1] if self.kind == "bedrock" else DETAILS  # Converse does not count thoughts
+        return {"invoke": details, "stream": details}
 
     def invoke_with_reasoning_output(self, *, stream: bool = False) -> AIMessage:
         return self._asked("Think.", stream=stream, reasoning_effort="medium")

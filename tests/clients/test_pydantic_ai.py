@@ -63,6 +63,9 @@ THOUGHTS = {
     **{f"{client}-at-{at}": 0 for client in ("openai", "anthropic") for at in ("openai", "compatible")},
     "responses-at-compatible": 0,
     "openai-at-anthropic": 1,
+    "openai-at-bedrock": 1,
+    # Translated twice, signatures of others do not come along.
+    "anthropic-at-bedrock": 1,
 }
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from routing.kinds import KINDS
 from tests.clients.wires.anthropic import Anthropic
 from tests.clients.wires.base import Vendor, Wire
+from tests.clients.wires.bedrock import Bedrock
 from tests.clients.wires.gemini import Gemini
 from tests.clients.wires.openai import OpenAI
 
 # How a vendor serves each wire format, and below it the prefix of its addresses.
-WIRES: dict[str, Wire] = {"openai": OpenAI(), "anthropic": Anthropic(), "gemini": Gemini()}
-PREFIXES = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta"}
+WIRES: dict[str, Wire] = {
+    "openai": OpenAI(),
+    "anthropic": Anthropic(),
+    "gemini": Gemini(),
+    "bedrock": Bedrock(),
+}
+PREFIXES = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta", "bedrock": ""}
 
 VENDORS: dict[str, Vendor] = {
     "openai": Vendor("gpt-4.1", responses=True),
@@ -28,13 +34,14 @@ VENDORS: dict[str, Vendor] = {
     "perplexity": Vendor("sonar-pro", refuses=frozenset({"stream_options"})),
     "gemini": Vendor("gemini-2.5-flash"),
     "gemini_native": Vendor("gemini-3-pro-preview", credential=("x-goog-api-key", "")),
+    "bedrock": Vendor("anthropic.claude-sonnet-4-5-20250929-v1:0", names_itself=False),
     "ollama": Vendor("llama3.2"),
     "vllm": Vendor("qwen3-32b", takes=frozenset({"top_k"})),
     "jina": Vendor("jina-embeddings-v3"),
     "openai_compatible": Vendor("local-model"),
 }
 # One kind for each wire: the suites of whole frameworks go there.
-CHOSEN = {"openai": "openai", "anthropic": "anthropic", "gemini": "gemini_native"}
+CHOSEN = {"openai": "openai", "anthropic": "anthropic", "gemini": "gemini_native", "bedrock": "bedrock"}
 
 
 def missing() -> list[str]:

@@ -18,7 +18,7 @@ class Vendor:
 
     ``model`` is nobody else's, so that its bare name leads here. ``credential`` is the header and what stands
     before the key; ``takes`` and ``refuses`` are top-level fields of the request. ``responses`` is whether
-    the vendor speaks OpenAI's Responses itself.
+    the vendor speaks OpenAI's Responses itself, ``names_itself`` whether its answers name the model.
     """
 
     model: str
@@ -26,6 +26,7 @@ class Vendor:
     takes: frozenset[str] = frozenset()
     refuses: frozenset[str] = frozenset()
     responses: bool = False
+    names_itself: bool = True
 
 
 @dataclass

@@ -237,7 +237,7 @@ def test_picture(part, block):
     ],
 )
 def test_document(file, block):
-    assert content({"type": "file", "file": file}) == [{"document": block}]
+    assert content({"type": "file", "file": file}) == [{"document": block}, {"text": "See the document."}]
 
 
 def test_documents_of_one_name_get_different_ones():
@@ -339,6 +339,21 @@ def test_parallel_calls_and_their_results_are_two_turns():
             ],
         },
     ]
+
+
+@pytest.mark.parametrize("said", ["", " \n", [], [{"type": "text", "text": ""}], None])
+def test_tool_that_said_nothing_has_words(said):
+    """Converse refuses blank text in results too."""
+    turns = messages(USER, calling(call()), result(said), tools=[TOOL])
+    assert turns[-1]["content"] == [answered({"text": "(no output)"})]
+
+
+@pytest.mark.parametrize("before", [[], [{"role": "assistant", "content": "Yes?"}]])
+def test_document_alone_has_words_beside_it(before):
+    file = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,aGk="}}
+    said = messages(*([USER] if before else []), *before, {"role": "user", "content": [file]})[-1]["content"]
+    document = {"format": "pdf", "name": "a", "source": {"bytes": "aGk="}}
+    assert said == [{"document": document}, {"text": "See the document."}]
 
 
 def test_functions_of_the_old_form_are_tools():
@@ -741,4 +756,6 @@ def test_every_conversation_is_one_that_amazon_describes(conversation, tools, mo
     roles = [message["role"] for message in body["messages"]]
     assert roles == [("user", "assistant")[number % 2] for number in range(len(roles))]
     blocks = [block for message in body["messages"] for block in message["content"]]
-    assert all(block["text"].strip() for block in [*blocks, *body.get("system", [])] if "text" in block)
+    inner = [one for block in blocks if "toolResult" in block for one in block["toolResult"]["content"]]
+    texts = [*blocks, *inner, *body.get("system", [])]
+    assert all(block["text"].strip() for block in texts if "text" in block)
