@@ -31,7 +31,9 @@ class ProviderForm(ServiceForm):
 
     class Meta:
         help_texts: ClassVar = {
-            "options": 'Settings of the kind, such as {"api_version": "2024-10-21"} or {"region": "eu-west-1"}.'
+            "options": (
+                'Settings of the kind, such as {"api_version": "2024-10-21"} or {"region": "eu-west-1"}.'
+            )
         }
         field_classes: ClassVar = {
             "connect_timeout_s": SecondsField,

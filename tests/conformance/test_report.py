@@ -18,10 +18,8 @@ from tests.conformance.recordings import Recording, everything
 
 pytestmark = pytest.mark.recordings
 
-# Dialect and end of the path, and why nothing replays such a recording.
-REASONS = {
-    ("openai", "/audio/translations"): "uploads in several parts do not go through an adapter",
-}
+# Dialect and end of the path, and why nothing replays such a recording. Everything is replayed at present.
+REASONS: dict[tuple[str, str], str] = {}
 OF_REQUESTS = ("test_request", "test_recorded")
 BOTH = ("test_embeddings_are",)
 
