@@ -82,6 +82,7 @@ class Kind:
 #   no_effort           refuses reasoning_effort
 #   top_k               takes top_k
 #   reasoning_back      wants the reasoning of earlier turns back, as reasoning_content
+#   signed_calls        wants the extra_content of tool calls back, which signs them
 _ROWS: Final = (
     Kind(
         "openai",
@@ -181,7 +182,7 @@ _ROWS: Final = (
         "Gemini (OpenAI endpoint)",
         default_base_url="https://generativelanguage.googleapis.com/v1beta/openai",
         endpoints=CHAT_AND_EMBEDDINGS | IMAGES_ONLY,
-        quirks=frozenset({"models_prefix"}),
+        quirks=frozenset({"models_prefix", "signed_calls"}),
     ),
     Kind(
         "gemini_native",

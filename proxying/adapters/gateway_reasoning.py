@@ -1,8 +1,9 @@
 """Reasoning items that the gateway made of another provider's thinking: packed, unpacked, taken out again.
 
 Clients of Responses send reasoning items back. In ``encrypted_content`` such an item carries what its
-provider wants to see again (``reasoning_details``: signatures). Nobody but the gateway can read it, so it
-must not reach a provider that speaks Responses itself.
+provider wants to see again: ``reasoning_details`` with signatures of thoughts, and the ``extra_content`` of a
+call, which is Gemini's signature. Nobody but the gateway can read it, so it must not reach a provider that
+speaks Responses itself.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from proxying.adapters.json_text import answer_text, request_text
 
 MARK: Final = b"gateway-reasoning:"
 _MARK_TEXT: Final = MARK.decode()
+_SIGNED_CALL: Final = "gateway.call"
 
 
 def packed(details: list[dict[str, Any]]) -> str:
@@ -44,6 +46,19 @@ def unpacked(item: dict[str, Any]) -> list[dict[str, Any]]:
     except (binascii.Error, orjson.JSONDecodeError):  # a client may have cut it
         return []
     return [entry for entry in details if isinstance(entry, dict)] if isinstance(details, list) else []
+
+
+def signed_call(call_id: str, extra: dict[str, Any]) -> dict[str, Any]:
+    """The entry that keeps what a call carried beside its function."""
+    return {"type": _SIGNED_CALL, "call_id": call_id, "extra_content": extra}
+
+
+def signature_of(entry: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """The call's id and what it carried; None for an entry of another type."""
+    call_id, extra = entry.get("call_id"), entry.get("extra_content")
+    if entry.get("type") != _SIGNED_CALL or not isinstance(call_id, str) or not isinstance(extra, dict):
+        return None
+    return call_id, extra
 
 
 def is_gateway_made(item: Any) -> bool:

@@ -56,11 +56,11 @@ _STATUS_OF: Final = (
     ("invalid_request", 400),
     ("invalid_argument", 400),
     ("context_length", 400),
+    ("server_error", 500),
+    ("internal", 500),
     ("invalid_prompt", 400),
     ("policy", 400),
     ("image", 400),  # too large, not to be read, and eight more of Responses'
-    ("server_error", 500),
-    ("internal", 500),
 )
 _LONGEST_MESSAGE: Final = 4000
 _LONGEST_PLAIN_TEXT: Final = 500

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from proxying.adapters.base import Usage
 from proxying.adapters.chat_message import NewId, calls_of, reasoning_of, text_of, tool_id
-from proxying.adapters.gateway_reasoning import packed
+from proxying.adapters.gateway_reasoning import packed, signed_call
 from proxying.adapters.json_text import answer_text
 from proxying.adapters.openai_usage import read_usage
 from proxying.adapters.responses_names import Called, called_as, custom_input
@@ -63,6 +63,13 @@ def answer_ids(given: Any, new_id: NewId) -> AnswerIds:
     return AnswerIds(text if len(text) <= _LONGEST_ID else sha256(text.encode()).hexdigest()[:32])
 
 
+def echo_of(request: dict[str, Any]) -> dict[str, Any]:
+    """What of a request its answer repeats."""
+    return {
+        name: default if request.get(name) is None else request[name] for name, default in _ECHOED.items()
+    }
+
+
 def announced(request: dict[str, Any], chat: dict[str, Any], ids: AnswerIds, clock: Clock) -> dict[str, Any]:
     """An answer without its output. ``chat`` is a completion or a chunk of one."""
     created = chat.get("created")
@@ -83,10 +90,7 @@ def announced(request: dict[str, Any], chat: dict[str, Any], ids: AnswerIds, clo
         "truncation": "disabled",
         "usage": None,
     }
-    for name, default in _ECHOED.items():
-        said = request.get(name)
-        answer[name] = default if said is None else said
-    return answer
+    return answer | echo_of(request)
 
 
 def settle(answer: dict[str, Any], finish_reason: Any, usage: Any) -> None:
@@ -100,7 +104,8 @@ def settle(answer: dict[str, Any], finish_reason: Any, usage: Any) -> None:
 
 def last_status(finish_reason: Any) -> str:
     """The status of the last item."""
-    return "incomplete" if finish_reason in _INCOMPLETE else "completed"
+    is_cut = isinstance(finish_reason, str) and finish_reason in _INCOMPLETE
+    return "incomplete" if is_cut else "completed"
 
 
 def responses_usage(raw: Any) -> dict[str, Any] | None:
@@ -204,7 +209,11 @@ def responses_answer(
     calls = calls_of(message)
     known = called_as(request) if calls else {}
     for call in calls:
-        output.append(_call(call, known, ids, len(output), new_id))
+        call_id = tool_id(call.get("id"), new_id, "call")
+        if isinstance(call.get("extra_content"), dict):
+            signed = [signed_call(call_id, call["extra_content"])]
+            output.append(reasoning_item(ids.item("rs", len(output)), "", signed))
+        output.append(_call(call, call_id, known, ids, len(output)))
     if output and "status" in output[-1]:
         output[-1]["status"] = last_status(choice.get("finish_reason"))
     settle(answer, choice.get("finish_reason"), chat.get("usage"))
@@ -222,7 +231,7 @@ def _content(choice: dict[str, Any], message: dict[str, Any]) -> list[dict[str, 
 
 
 def _call(
-    call: dict[str, Any], known: dict[str, Called], ids: AnswerIds, index: int, new_id: NewId
+    call: dict[str, Any], call_id: str, known: dict[str, Called], ids: AnswerIds, index: int
 ) -> dict[str, Any]:
     function = call.get("function")
     given = function if isinstance(function, dict) else {}
@@ -233,7 +242,7 @@ def _call(
     called = known.get(name) or Called(name)
     return call_item(
         ids.item(call_prefix(called), index),
-        tool_id(call.get("id"), new_id, "call"),
+        call_id,
         called,
         arguments if isinstance(arguments, str) else "",
         "completed",

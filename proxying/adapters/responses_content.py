@@ -7,7 +7,7 @@ from typing import Any, Final
 from proxying.adapters.dialects import refuse
 
 _TEXTS: Final = ("input_text", "output_text", "text", "summary_text")
-_DETAILS: Final = ("low", "high", "auto")
+_DETAILS: Final = ("low", "high")
 # https://platform.openai.com/docs/guides/pdf-files: files are data URLs; some clients leave the head out.
 _PDF_HEAD: Final = "data:application/pdf;base64,"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from proxying.adapters.dialects import refuse
-from proxying.adapters.gateway_reasoning import unpacked
+from proxying.adapters.gateway_reasoning import signature_of, unpacked
 from proxying.adapters.responses_content import content_parts, joined_text, simplest
 from proxying.adapters.responses_names import custom_arguments, flat_name
 
@@ -23,14 +23,19 @@ class ChatTurns:
     Args:
         instructions_role: What ``developer`` and ``system`` become.
         with_details: Send ``reasoning_details`` along, for wires that put signatures back.
+        with_signatures: Send the ``extra_content`` of calls along, for those that want it back.
         with_reasoning: Send the reasoning of earlier turns along as ``reasoning_content``.
     """
 
-    def __init__(self, instructions_role: str, *, with_details: bool, with_reasoning: bool) -> None:
+    def __init__(
+        self, instructions_role: str, *, with_details: bool, with_signatures: bool, with_reasoning: bool
+    ) -> None:
         self.messages: list[dict[str, Any]] = []
         self._instructions_role = instructions_role
         self._with_details = with_details
+        self._with_signatures = with_signatures
         self._with_reasoning = with_reasoning
+        self._signatures: dict[str, dict[str, Any]] = {}
         self._assistant: dict[str, Any] | None = None
         self._pictures: list[dict[str, Any]] = []
 
@@ -84,6 +89,8 @@ class ChatTurns:
         name = flat_name(item["name"], item.get("namespace"))
         function = {"name": name, "arguments": arguments if isinstance(arguments, str) else "{}"}
         call = {"id": item["call_id"], "type": "function", "function": function}
+        if item["call_id"] in self._signatures:
+            call["extra_content"] = self._signatures[item["call_id"]]
         self._turn().setdefault("tool_calls", []).append(call)
 
     def _output(self, item: dict[str, Any], where: str) -> None:
@@ -97,11 +104,18 @@ class ChatTurns:
     def _reasoning(self, item: dict[str, Any], where: str) -> None:
         """What came encrypted of another provider nobody here can read: it stays behind."""
         turn = self._turn()
+        details = []
+        for entry in unpacked(item):
+            signed = signature_of(entry)
+            if signed is None:
+                details.append(entry)
+            elif self._with_signatures:
+                self._signatures[signed[0]] = signed[1]
         if self._with_details:
             known = turn.setdefault("reasoning_details", [])
             # Indexes begin anew in every item, and entries of one index are one.
             first = 1 + max((entry["index"] for entry in known), default=-1)
-            known += [{**entry, "index": first + n} for n, entry in enumerate(unpacked(item))]
+            known += [{**entry, "index": first + n} for n, entry in enumerate(details)]
         if self._with_reasoning:
             shown = content_parts(item.get("summary") or [], f"{where}.summary")
             turn["reasoning_content"] = turn.get("reasoning_content", "") + joined_text(shown)

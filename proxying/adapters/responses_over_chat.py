@@ -13,7 +13,7 @@ import orjson
 from proxying.adapters.base import ClientBody, Target
 from proxying.adapters.chat_message import NewId
 from proxying.adapters.json_text import answer_text, request_text
-from proxying.adapters.responses_answer import Clock, responses_answer
+from proxying.adapters.responses_answer import Clock, echo_of, responses_answer
 from proxying.adapters.responses_request import chat_request, wants_logprobs
 from proxying.adapters.responses_stream import ResponsesEvents
 from proxying.errors import InvalidRequestError
@@ -52,6 +52,7 @@ class ResponsesOverChat:
         if body.endpoint is not Endpoint.RESPONSES:
             raise InvalidRequestError(f"The endpoint '{body.endpoint}' cannot be sent to this provider.")
         data = chat_request(body.data, target)
+        request_text(echo_of(body.data))  # what could not be written again is refused now
         return ClientBody(request_text(data), data, Endpoint.CHAT)
 
     def outline(self, body: ClientBody) -> ClientBody:

@@ -16,10 +16,12 @@ from routing.kinds import Kind
 from routing.upstreams import kind_of
 
 _SAME: Final = (
-    *("temperature", "top_p", "seed", "stop", "frequency_penalty", "presence_penalty", "logit_bias", "user"),
+    *("temperature", "top_p", "seed", "stop", "frequency_penalty", "presence_penalty", "logit_bias"),
 )
 # What OpenAI's own chat completions take, and other vendors may refuse.
-_OPENAI_ONLY: Final = ("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "service_tier")
+_OPENAI_ONLY: Final = (
+    *("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "service_tier", "user"),
+)
 _STATE: Final = {
     "previous_response_id": "The gateway keeps no answers: send the whole conversation as input.",
     "conversation": "The gateway keeps no conversations: send the whole conversation as input.",
@@ -80,6 +82,7 @@ def _messages(data: dict[str, Any], kind: Kind) -> list[dict[str, Any]]:
     turns = ChatTurns(
         "developer" if "openai_parameters" in kind.quirks else "system",
         with_details=kind.wire != "openai",
+        with_signatures=kind.wire != "openai" or "signed_calls" in kind.quirks,
         with_reasoning="reasoning_back" in kind.quirks,
     )
     instructions, given = data.get("instructions"), data.get("input")

@@ -9,6 +9,7 @@ import orjson
 from proxying import sse
 from proxying.adapters.base import Progress
 from proxying.adapters.chat_message import NewId, calls_of, reasoning_of, text_of, usage_of
+from proxying.adapters.gateway_reasoning import signed_call
 from proxying.adapters.responses_answer import (
     AnswerIds,
     Clock,
@@ -126,6 +127,8 @@ class ResponsesEvents:
         while self._calls.waiting:
             call = self._calls.waiting.pop(0)
             self._close(written, "completed")
+            if call.extra is not None:
+                self._sign(call.id, call.extra, written)
             if self._called is None:
                 self._called = called_as(self._request)
             called = self._called.get(call.name) or Called(call.name)
@@ -135,6 +138,13 @@ class ResponsesEvents:
             item.flush(written)
             if not call.is_complete():
                 return
+
+    def _sign(self, call_id: str, extra: dict[str, Any], written: list[bytes]) -> None:
+        """What a call carries beside its function comes back in an item of its own, before it."""
+        item = ReasoningItem(self._item_id("rs"), len(self._output), self.progress)
+        self._open(item, written)
+        item.think("", [signed_call(call_id, extra)], written)
+        self._close(written, "completed")
 
     def _item_id(self, prefix: str) -> str:
         assert self._ids is not None  # noqa: S101 - items come after the start

@@ -35,8 +35,8 @@ def tool_fields(data: dict[str, Any], *, drop_hosted: bool = False) -> dict[str,
     fields: dict[str, Any] = {"tools": tools}
     if choice is not None:
         fields["tool_choice"] = choice
-    if isinstance(data.get("parallel_tool_calls"), bool):
-        fields["parallel_tool_calls"] = data["parallel_tool_calls"]
+    if data.get("parallel_tool_calls") is False:  # true is what happens anyway
+        fields["parallel_tool_calls"] = False
     return fields
 
 
@@ -78,9 +78,11 @@ def _function(tool: dict[str, Any], namespace: str | None, where: str) -> dict[s
         function["description"] = _with_grammar(tool)
         function["parameters"] = CUSTOM_PARAMETERS
         return {"type": "function", "function": function}
-    for name in ("description", "parameters", "strict"):
+    for name in ("description", "parameters"):
         if tool.get(name) is not None:
             function[name] = tool[name]
+    if tool.get("strict") is True:  # false is chat's default, and some vendors do not know the word
+        function["strict"] = True
     return {"type": "function", "function": function}
 
 

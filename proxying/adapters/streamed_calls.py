@@ -13,10 +13,14 @@ from proxying.adapters.json_text import answer_text
 
 @dataclass(slots=True)
 class StreamedCall:
-    """One call. ``pieces`` are its arguments so far, of which ``written`` have gone out."""
+    """One call. ``pieces`` are its arguments so far, of which ``written`` have gone out.
+
+    ``extra`` is what the vendor put beside the function: Gemini's signature.
+    """
 
     id: str
     name: str = ""
+    extra: dict[str, Any] | None = None
     pieces: list[str] = field(default_factory=list)
     written: int = 0
     _parsed: int = 0
@@ -69,6 +73,8 @@ class CallOrder:
         call = self._find(delta, given)
         if not call.name and isinstance(given.get("name"), str):
             call.name = given["name"]
+        if isinstance(delta.get("extra_content"), dict):
+            call.extra = delta["extra_content"]
         arguments = given.get("arguments")
         if isinstance(arguments, dict):
             arguments = answer_text(arguments).decode()

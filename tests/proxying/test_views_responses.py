@@ -156,18 +156,12 @@ async def test_sdk_gets_its_answer_from_any_provider(upstream, kind, streamed) -
     if kind == "openai":
         assert (sent.json["input"], sent.json["tools"], sent.path) == (INPUT, [FUNCTION], "/v1/responses")
     elif kind == "anthropic":
-        assert (sent.json["messages"], sent.json["tools"]) == (QUESTION, [{**TOOL, "strict": False}])
+        assert (sent.json["messages"], sent.json["tools"]) == (QUESTION, [TOOL])
     elif kind == "gemini_native":
         assert (sent.json["contents"], sent.json["tools"]) == (GEMINI_QUESTION, [GEMINI_TOOL])
     else:
-        function = {**CHAT_TOOL["function"], "strict": False}
-        picture = {"url": f"data:image/png;base64,{PICTURE}", "detail": "auto"}
-        parts = [CHAT_QUESTION[0]["content"][0], {"type": "image_url", "image_url": picture}]
-        assert sent.json["messages"] == [{"role": "user", "content": parts}]
-        assert (sent.json["tools"], sent.path) == (
-            [{"type": "function", "function": function}],
-            "/v1/chat/completions",
-        )
+        assert (sent.json["messages"], sent.json["tools"]) == (CHAT_QUESTION, [CHAT_TOOL])
+        assert sent.path == "/v1/chat/completions"
     assert SECRET not in str(sent.headers)
     assert (row.endpoint, row.outcome) == ("responses", "ok")
     assert (row.prompt_tokens, row.cached_tokens, row.completion_tokens) == (25, 20, 7)
@@ -313,7 +307,7 @@ async def test_codex_request_is_served_by_chat(upstream) -> None:
         *("multi_agent_v1__close_agent", "multi_agent_v1__resume_agent"),
     ]
     assert sent.keys() == {
-        *("model", "messages", "tools", "tool_choice", "parallel_tool_calls", "stream", "stream_options"),
+        *("model", "messages", "tools", "tool_choice", "stream", "stream_options"),
     }
     assert up.requests[0].headers.keys() & {"originator", "x-codex-turn-metadata"} == set()
 

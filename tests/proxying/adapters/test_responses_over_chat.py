@@ -65,14 +65,14 @@ def messages_of(*items, kind="openai_compatible", **fields):
     ("fields", "expected"),
     [
         ({"max_output_tokens": 9}, {"max_tokens": 9}),
-        ({"temperature": 0.4, "top_p": 0.9, "user": "u"}, {"temperature": 0.4, "top_p": 0.9, "user": "u"}),
+        ({"temperature": 0.4, "top_p": 0.9, "user": "u"}, {"temperature": 0.4, "top_p": 0.9}),
         ({"seed": 1, "stop": ["A"]}, {"seed": 1, "stop": ["A"]}),
         ({"stream": True, "stream_options": {"include_obfuscation": False}}, {"stream": True}),
         ({"store": True, "metadata": {"a": "b"}, "truncation": "auto", "include": ["x"]}, {}),
         ({"prompt_cache_key": "k", "safety_identifier": "s", "service_tier": "auto"}, {}),
         ({"background": False, "previous_response_id": None, "client_metadata": {"a": "b"}}, {}),
         ({"parallel_tool_calls": False, "tool_choice": "auto", "tools": []}, {}),
-        ({"tools": [TOOL]}, {"tools": [FUNCTION]}),
+        ({"tools": [TOOL], "parallel_tool_calls": True}, {"tools": [FUNCTION]}),
         (
             {"tools": [TOOL], "tool_choice": "required", "parallel_tool_calls": False},
             {"tools": [FUNCTION], "tool_choice": "required", "parallel_tool_calls": False},
@@ -134,7 +134,7 @@ def test_field_is_rewritten(fields, expected):
             {"prompt_cache_key": "k", "safety_identifier": "s", "service_tier": "auto", "metadata": {}},
             {"prompt_cache_key": "k", "safety_identifier": "s", "service_tier": "auto"},
         ),
-        ("anthropic", {"safety_identifier": "s"}, {"safety_identifier": "s"}),
+        ("anthropic", {"safety_identifier": "s", "user": "u"}, {"safety_identifier": "s", "user": "u"}),
     ],
 )
 def test_kinds_get_what_they_take(kind, fields, expected):
@@ -192,6 +192,14 @@ def test_what_cannot_be_said_is_refused(fields, param):
     with pytest.raises(InvalidRequestError) as refused:
         ADAPTER.build_request(request(**fields), target(), {})
     assert (refused.value.param, refused.value.code) == (param, "unsupported_value")
+
+
+def test_what_could_not_be_repeated_is_refused():
+    deep: dict = {}
+    for _ in range(300):
+        deep = {"a": deep}
+    with pytest.raises(InvalidRequestError):
+        ADAPTER.build_request(request(metadata=deep), target(), {})
 
 
 def test_hosted_tools_are_left_out_where_the_provider_says_so():
@@ -374,6 +382,21 @@ def test_reasoning_of_others_stays_behind(content):
     """T: what came encrypted of another provider, or was cut, is no signature of Anthropic's."""
     thought = {"type": "reasoning", "summary": [], "encrypted_content": content}
     assert messages_of(*HI, thought, kind="anthropic") == HI
+
+
+def test_gemini_gets_the_signatures_of_its_calls_back():
+    """Whole and streamed; nobody else is sent them."""
+    extra = {"google": {"thought_signature": "c2ln"}}
+    called = {**CHAT_CALL, "extra_content": extra}
+    whole = answer_of(completion("tool_calls", tool_calls=[called]))["output"]
+    pieces = [chunk({"tool_calls": [{**called, "index": 0}]}), chunk({}, "tool_calls")]
+    assert [item["type"] for item in whole] == ["reasoning", "function_call"]
+    for output in (whole, streamed(*pieces)["output"]):
+        items = (*HI, *output, OUTPUT)
+        assert messages_of(*items, kind="gemini_native")[1]["tool_calls"] == [called]
+        assert messages_of(*items, kind="gemini")[1]["tool_calls"] == [called]
+        assert messages_of(*items)[1]["tool_calls"] == [CHAT_CALL]
+        assert "reasoning_details" not in messages_of(*items, kind="anthropic")[1]
 
 
 def test_anthropic_gets_its_signature_back():
