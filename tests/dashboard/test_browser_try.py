@@ -58,6 +58,19 @@ def test_a_try_is_sent_and_its_answer_streams_into_the_page(answering, visit):
     expect(page.locator(".tag", has_text="Try it")).to_be_visible()
 
 
+def test_all_but_one_are_pretended_down_with_one_press(answering, visit):
+    from playwright.sync_api import expect
+
+    page = visit().open("/dashboard/try/?model=chat")
+    page.get_by_role("button", name="pretend that all but b/m are down").click()
+    expect(page.get_by_role("heading", name="200 from b/m")).to_be_visible()
+    expect(page.get_by_label("Pretend that a/m answers")).to_have_value("a/m=503")
+    expect(page.get_by_label("Pretend that c/m answers")).to_have_value("c/m=503")
+    page.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("region", name="Answer")).to_have_text("Hello from there.")
+    assert [len(answering[name].requests) for name in "ab"] == [0, 1]
+
+
 def test_a_try_is_stopped(answering, visit):
     from playwright.sync_api import expect
 

@@ -114,6 +114,16 @@
     progress.textContent = outcome;
   }
 
+  // A pool with all others pretended down: one press instead of many selects.
+  document.getElementById("live").addEventListener("click", (event) => {
+    const only = event.target.closest?.("[data-only]")?.closest("li");
+    if (!only) return;
+    for (const select of document.querySelectorAll("#live select[name=assume]")) {
+      select.selectedIndex = only.contains(select) ? 0 : 1;
+    }
+    only.querySelector("select").dispatchEvent(new Event("change", { bubbles: true }));
+  });
+
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (!underWay) start();
