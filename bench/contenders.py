@@ -129,10 +129,11 @@ def redis(work: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def gateway(
     work: Path,
-    upstream_url: str,
+    upstream_url: str = "",
     cache_url: str = "",
     model: str = "priority-pool",
     workers: int = 1,
+    configuration: str = "",
 ) -> Iterator[Contender]:
     """Sluice as `serve` starts it: everything on, nothing of a developer's environment.
 
@@ -148,8 +149,10 @@ def gateway(
         "DATABASE_URL": f"sqlite:///{folder}/bench.sqlite3",
         "CACHE_URL": cache_url,
         "GATEWAY_DRAIN_S": "1",
+        "BENCH_KEY": "sk-bench",
     }
-    (folder / "gateway.yaml").write_text(CONFIGURATION.format(port=upstream_url.rpartition(":")[2]))
+    own = configuration or CONFIGURATION.format(port=upstream_url.rpartition(":")[2])
+    (folder / "gateway.yaml").write_text(own)
 
     def command(*words: str) -> str:
         done = subprocess.run(

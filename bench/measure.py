@@ -96,14 +96,16 @@ def load(
     )
 
 
-def wrk(contender: Contender, request: str, connections: int, seconds: float) -> dict[str, float]:
+def wrk(
+    contender: Contender, request: str, connections: int, seconds: float, path: str = PATH
+) -> dict[str, float]:
     """Run wrk; what its ``done`` printed."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(request)
         file.flush()
         argv = ["taskset", "-c", OTHER_CORE, "wrk", "--threads", "1", "--connections", str(connections)]
         argv += ["--duration", f"{seconds:g}s", "--timeout", "30s"]
-        argv += ["--script", str(Path(__file__).with_name("load.lua")), contender.url + PATH]
+        argv += ["--script", str(Path(__file__).with_name("load.lua")), contender.url + path]
         argv += ["--", file.name, *contender.headers]
         done = subprocess.run(argv, capture_output=True, text=True, check=True)
     line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))

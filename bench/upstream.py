@@ -142,8 +142,8 @@ class Upstream(asyncio.Protocol):
         self.pace = asyncio.get_running_loop().call_later(PACE_S, self.next_event, place + 1)
 
 
-async def main() -> None:
-    server = await asyncio.get_running_loop().create_server(Upstream, "127.0.0.1", int(sys.argv[1]))
+async def main(protocol: type[Upstream] = Upstream) -> None:
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", int(sys.argv[1]))
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
