@@ -46,6 +46,7 @@ class LaneRequest:
 
     __slots__ = (
         "__dict__",
+        "_has_ended",
         "_is_reading",
         "_raw_headers",
         "_receive",
@@ -67,7 +68,7 @@ class LaneRequest:
         self._receive = receive
         self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
-        self._is_reading = False
+        self._is_reading = self._has_ended = False
         self._tell_leaving = scope.get("extensions", _NONE).get(TELL_LEAVING)
         self.__dict__["query_bytes"] = scope["query_string"]
 
@@ -117,6 +118,7 @@ class LaneRequest:
                 if event["type"] == "http.disconnect":
                     raise ClientGoneError("The client left before its request was complete.")
                 more = event.get("more_body", False)
+                self._has_ended = not more
                 if piece := event.get("body", b""):
                     yield piece
         finally:
@@ -152,8 +154,8 @@ class LaneRequest:
 
     @property
     def is_unread(self) -> bool:
-        """Whether the body was not read to its end."""
-        return self._task is None
+        """Whether the client may still be sending its body."""
+        return self._task is None and not self._has_ended
 
     async def linger(self) -> None:
         """Drop what the client still sends, for a moment.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from proxying.adapters.base import ClientBody
@@ -30,13 +31,19 @@ async def read_form(request: GatewayRequest, endpoint: Endpoint, runtime: Runtim
     if limits.declared_bytes is not None and limits.declared_bytes > limits.max_bytes:
         raise RequestTooLargeError(f"The request body has more than {limits.max_bytes} bytes.")
     upload = Upload(request.chunks(), scanner, runtime.replay_memory, limits)
+    began = time.perf_counter()
     try:
         model = await upload.read_until_model()
         data = _data_of(scanner, model)
     except BaseException:
         await upload.close()
         raise
-    return ClientBody(raw=b"", data=data, endpoint=endpoint, form=ClientForm(content_type, upload, model))
+    return ClientBody(
+        raw=b"",
+        data=data,
+        endpoint=endpoint,
+        form=ClientForm(content_type, upload, model, time.perf_counter() - began),
+    )
 
 
 def _declared_bytes(request: GatewayRequest) -> int | None:

@@ -152,9 +152,11 @@ class _Loop:
         assert self.deadline is not None  # noqa: S101 - the only caller has just set it
         try:
             async with asyncio.timeout_at(self.deadline):
-                return await call.whole(request, self.body, self.deadline)
+                answer = await call.whole(request, self.body, self.deadline)
         except TimeoutError as error:
             raise form.late() or UpstreamTimeoutError("The provider did not answer in time.") from error
+        form.let_go()
+        return answer
 
     async def _served(self, candidate: Candidate) -> None:
         """T34: the pin goes to the candidate that served, when it is not there already.
@@ -186,7 +188,7 @@ class _Loop:
         ):
             self.last.message += f" ({made} attempts were made.)"
         if self.is_spent and isinstance(self.last, UpstreamError):
-            self.last.message += " (The upload is too large to be sent to another provider again.)"
+            self.last.message += " (There is no copy of the upload to send to another provider.)"
         if self.last is not None:
             return self.last
         name = self.exchange.requested_model

@@ -24,6 +24,7 @@ _BOUNDARY: Final = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./
 _PARAMETER: Final = re.compile(
     rb"\s*;\s*(?P<name>" + _TOKEN + rb')\s*=\s*(?:"(?P<quoted>(?:[^"\\\r\n]|\\.)*)"|(?P<plain>[^\s";]+))'
 )
+_HEADER_NAME: Final = re.compile(_TOKEN)
 _UNPRINTABLE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _PLAIN_ENCODINGS: Final = frozenset({b"", b"7bit", b"8bit", b"binary"})
 
@@ -81,7 +82,7 @@ class FormScanner:
         self.files_before_model = 0
         self.ended = False
         self._wanted = wanted
-        self._line = b"\n--" + boundary
+        self._mark = b"--" + boundary
         # A line end before the body: then its first boundary is like all others.
         self._buffer = bytearray(_BLANK)
         self._offset = -len(_BLANK)  # of the buffer's first byte, in the body
@@ -117,25 +118,24 @@ class FormScanner:
 
     def _read_content(self) -> bool:
         """Up to the next boundary: what precedes the first part, or a part's content."""
-        line = self._line
-        found = self._buffer.find(line, max(self._searched - len(line), 0))
+        mark = self._mark
+        found = self._buffer.find(mark, max(self._searched - len(mark), 0))
         if found < 0:
-            # What may be the beginning of a boundary stays, with the byte before it.
-            self._pass_by(max(len(self._buffer) - len(line), 0))
+            # What may be the beginning of a boundary stays, with the line end before it.
+            self._pass_by(max(len(self._buffer) - len(mark) - 1, 0))
             self._searched = len(self._buffer)
             return False
-        rest = found + len(line)
-        if found == 0 or self._buffer[found - 1] != _CR:
-            raise InvalidRequestError("The form has a boundary after a bare line feed.")
+        rest = found + len(mark)
         tail = bytes(self._buffer[rest : rest + 2])
         if len(tail) < 2:
-            self._searched = found + len(line)
+            self._searched = rest
             return False
-        if tail not in {b"--", _BLANK}:
+        # Some parsers take it for a boundary wherever it stands.
+        if tail not in {b"--", _BLANK} or self._buffer[max(found - 2, 0) : found] != _BLANK:
             raise InvalidRequestError("The form has its boundary inside a line.")
-        self._pass_by(found - 1)
+        self._pass_by(found - len(_BLANK))
         self._finish_part()
-        self._drop(len(line) + 1)
+        self._drop(len(_BLANK) + len(mark))
         if tail == b"--":
             self._drop(2)
             self.ended = True
@@ -186,7 +186,7 @@ class FormScanner:
         """Let go of content that was looked through; the part keeps it when it is wanted."""
         part = self._part
         if part is None:
-            if self._buffer[:count].strip():
+            if self._buffer[:count].strip(_BLANK):
                 raise InvalidRequestError("The form has something before its first boundary.")
         elif part.value is not None and count:
             part.value += self._buffer[:count]
@@ -206,7 +206,7 @@ class FormScanner:
         self.fields[part.name] = Field(part.start, self._offset, value)
 
     def _skip_epilogue(self) -> bool:
-        if self._buffer.strip():
+        if self._buffer.strip(_BLANK):
             raise InvalidRequestError("The form has something after its closing boundary.")
         self._drop(len(self._buffer))
         return False
@@ -217,9 +217,6 @@ class FormScanner:
         self._searched = 0
 
 
-_CR: Final = ord("\r")
-
-
 def _read_part_headers(head: bytes) -> tuple[bytes, bool, bytes]:
     """The name of a part (empty when it has none), whether it is a file, and its transfer encoding."""
     disposition: bytes | None = None
@@ -228,9 +225,9 @@ def _read_part_headers(head: bytes) -> tuple[bytes, bool, bytes]:
         if _UNPRINTABLE.search(line) or line[:1] in {b" ", b"\t"}:
             raise InvalidRequestError("A part of the form has a malformed header.")
         key, colon, value = line.partition(b":")
-        if not colon:
+        if not colon or not _HEADER_NAME.fullmatch(key):
             raise InvalidRequestError("A part of the form has a malformed header.")
-        name = key.strip().lower()
+        name = key.lower()
         if name == b"content-disposition":
             if disposition is not None:
                 raise InvalidRequestError("A part of the form has two names.")

@@ -48,7 +48,7 @@ class Exchange:
 
     Attributes:
         started: ``time.perf_counter()`` at arrival.
-        waited_s: How much of the time the gateway waited for providers.
+        waited_s: How much of the time the gateway waited for providers, and for a client to upload.
         served: The candidate whose answer the client gets.
         outcome: ``ok``, ``error``, ``client_gone`` or ``cut``; empty while under way.
         source: Whose request it is: a client's (``API``), or an operator's from the dashboard (``TRY_IT``).

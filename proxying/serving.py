@@ -135,6 +135,8 @@ async def _serve(
     caller = exchange.caller = exchange.caller or caller_of(request.headers, runtime)
     body = await read(request, exchange.endpoint, runtime)
     exchange.body = body
+    if body.form is not None:
+        exchange.waited_s += body.form.waited_s
     exchange.requested_model = body.data["model"]
     exchange.streamed = body.wants_stream
     provider = body.data.get("provider")

@@ -89,6 +89,7 @@ class Upload:
         self._keeps = True
         self._is_complete = False
         self._turn = 0
+        self._taken = 0
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -143,7 +144,7 @@ class Upload:
             # The last piece is held back until it is known to be the last of a good form.
             if position < self._first + len(self._pieces) - (not self._is_complete):
                 piece = self._pieces[position - self._first]
-                position += 1
+                self._taken = position = position + 1
                 if not self._keeps:
                     self._forget(position)
                 yield piece
@@ -158,6 +159,11 @@ class Upload:
     def halt(self) -> None:
         """The provider wants no more of it: whoever sends it now stops reading from the client."""
         self._turn += 1
+
+    def let_go(self) -> None:
+        """Nobody else is going to be sent it: what was handed out is not kept any longer."""
+        self._keeps = False
+        self._forget(self._taken)
 
     def late(self) -> GatewayError | None:
         """The error of a deadline that has passed, when it is the client that was waited for."""
@@ -244,8 +250,9 @@ class Upload:
 class ClientForm:
     """A client's form whose model is known; see ``adapters.base.Form``."""
 
-    def __init__(self, content_type: str, upload: Upload, model: Field) -> None:
+    def __init__(self, content_type: str, upload: Upload, model: Field, waited_s: float = 0.0) -> None:
         self.content_type = content_type
+        self.waited_s = waited_s
         self._upload = upload
         self._model = model
 
@@ -260,6 +267,10 @@ class ClientForm:
     def can_be_sent(self) -> bool:
         """Whether another provider could be sent the same."""
         return self._upload.can_be_sent
+
+    def let_go(self) -> None:
+        """See ``Upload.let_go``."""
+        self._upload.let_go()
 
     def late(self) -> GatewayError | None:
         """See ``Upload.late``."""

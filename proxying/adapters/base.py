@@ -13,6 +13,9 @@ from typing import Any, Final, Protocol
 from proxying.errors import ErrorFacts, GatewayError
 from routing.types import Endpoint, Provider
 
+# Looking up a member of an enumeration costs more than everything else that a question like this does.
+_SPEECH: Final = Endpoint.SPEECH
+
 
 class Outgoing(Protocol):
     """A body that is sent piece by piece; see ``proxying.upload``."""
@@ -55,6 +58,15 @@ class Form(Protocol):
         """Whether another provider could be sent the same."""
         ...
 
+    @property
+    def waited_s(self) -> float:
+        """How long the client was waited for before the form could be routed."""
+        ...
+
+    def let_go(self) -> None:
+        """Somebody serves: no copy is needed for another provider."""
+        ...
+
     def late(self) -> GatewayError | None:
         """The error of a deadline that has passed, when it is the client that was waited for."""
         ...
@@ -81,7 +93,7 @@ class ClientBody:
     @property
     def wants_stream(self) -> bool:
         """Whether the client asked for a stream; sound always is one."""
-        return self.data.get("stream") is True or self.endpoint is Endpoint.SPEECH
+        return self.data.get("stream") is True or self.endpoint is _SPEECH
 
     @property
     def goes_on_from_stored(self) -> bool:

@@ -59,6 +59,7 @@ _STREAMING: Final = frozenset({Endpoint.CHAT, Endpoint.COMPLETIONS})
 _OPTIONS: Final = ("stream_options",)
 # What of the client's headers goes upstream: everything else stays here, credentials and cookies above all.
 _FORWARDED: Final = ("openai-beta", "idempotency-key", "traceparent", "tracestate")
+_RERANK: Final = Endpoint.RERANK
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -120,7 +121,7 @@ class OpenAIAdapter:
         usage = Usage()
         if isinstance(data.get("usage"), dict):
             read_usage(data["usage"], usage)
-        if request.endpoint is Endpoint.RERANK:
+        if request.endpoint is _RERANK:
             read_rerank_usage(data, usage)
         return ParsedAnswer(body=body, usage=usage)
 

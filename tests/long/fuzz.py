@@ -18,6 +18,8 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from email.parser import BytesParser
+from email.policy import HTTP
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,7 @@ with atheris.instrument_imports(include=["proxying", "routing"]):
     from proxying.auth import CallerRules, authenticate
     from proxying.errors import GatewayError, UpstreamError
     from proxying.fastlane import LaneRequest
+    from proxying.multipart import FormScanner
     from proxying.outcome import request_id
     from proxying.schemas import parse_body
     from proxying.serving import session_key
@@ -185,6 +188,30 @@ def waits(data: bytes) -> None:
         assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
 
 
+def forms(data: bytes) -> None:
+    """A form is refused, or read the same however it was cut; no other parser finds another model in it."""
+    raw = data[2:]
+    whole, parts = (FormScanner(b"b0", frozenset({b"model"})) for _ in range(2))
+    try:
+        whole.feed(raw)
+        whole.end()
+    except GatewayError as error:
+        worded(error)
+        return
+    for piece in pieces(data):
+        parts.feed(piece)
+    parts.end()
+    assert parts.fields == whole.fields
+    field = whole.fields.get(b"model")
+    if field is not None:
+        head = b"Content-Type: multipart/form-data; boundary=b0\r\n\r\n"
+        read = BytesParser(policy=HTTP).parsebytes(head + raw[: field.start] + b"routed" + raw[field.end :])
+        named = [
+            one for one in read.iter_parts() if one.get_param("name", header="content-disposition") == "model"
+        ]
+        assert [one.get_payload(decode=True) for one in named] in ([], [b"routed"])
+
+
 def configurations(data: bytes) -> None:
     """A file is read, or all that is wrong with it is said; each problem has words."""
     read = parse(data, Surroundings(variable=lambda name: "x" if name == "ONE_KEY" else None))
@@ -201,6 +228,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "headers": headers,
     "http": responses_of_http,
     "waits": waits,
+    "forms": forms,
     "configurations": configurations,
 }
 

@@ -151,6 +151,11 @@ SEEDS: dict[str, tuple[bytes, ...]] = {
         b"\0\7HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nHi\r\n0\r\n\r\n",
         b"\0\7HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 429 X\r\nretry-after: 3\r\nconnection: close\r\n\r\nno",
     ),
+    "forms": (
+        b'\0\7--b0\r\nContent-Disposition: form-data; name="model"\r\n\r\npool\r\n'
+        b'--b0\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav\r\n\r\n'
+        b"RIFF\x00\r\n--b\r\n--b0--\r\n",
+    ),
     "waits": (b"3\n20", b"Wed, 21 Oct 2026 07:28:00 GMT\n", b"1m26.4s\ntry again in 1m2.5s", b"1h2m\nwait 3 seconds"),
     "configurations": (EXAMPLE.read_bytes(),),
 }  # fmt: skip

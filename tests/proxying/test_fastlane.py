@@ -156,3 +156,32 @@ async def test_lane_hands_other_paths_on_and_answers_head_without_a_body():
         scope = {"type": "http", "method": method, "path": "/", "headers": [], "query_string": b""}
         await FastLane({}, rest)(scope, None, send)
     assert [event.get("body") for event in sent] == [None, b"page", None, b""]
+
+
+async def refuse_the_first_piece(request):
+    async for _ in request.chunks():
+        break
+    return Answer(400, body=b"no")
+
+
+@pytest.mark.parametrize(("pieces", "waits"), [(1, False), (3, True)])
+async def test_lane_waits_for_a_client_that_is_still_sending(pieces, waits):
+    """And for no other: its answer has its last event at once."""
+    events = [
+        {"type": "http.request", "body": b"x", "more_body": number < pieces - 1} for number in range(pieces)
+    ]
+    sent = []
+
+    async def receive():
+        if not events:
+            await asyncio.Event().wait()
+        return events.pop(0)
+
+    async def send(event):
+        sent.append((event.get("body"), event.get("more_body", False), len(events)))
+
+    lane = FastLane({"/v1/x": {"POST": refuse_the_first_piece}}, None)
+    scope = {"type": "http", "method": "POST", "path": "/v1/x", "query_string": b"", "headers": []}
+    await asyncio.wait_for(lane(scope, receive, send), 1)
+    last = [(b"no", True, 2), (b"", False, 0)] if waits else [(b"no", False, 0)]
+    assert sent[1:] == last

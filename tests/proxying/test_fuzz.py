@@ -8,10 +8,18 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from email.parser import BytesParser
+from email.policy import HTTP
+from io import BytesIO
 from itertools import pairwise
 
 import pytest
+from django.core.exceptions import BadRequest
+from django.core.files.uploadhandler import MemoryFileUploadHandler
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
 
+from proxying.errors import InvalidRequestError
+from proxying.multipart import FormScanner
 from tests.effort import LONG
 from tests.proxying.gateway import SECRET, Got, table
 from tests.proxying.sockets import CHAT, Client, listening
@@ -50,14 +58,14 @@ SPICE = (
 )
 
 
-def mutated(chance: random.Random, good: bytes) -> bytes:
+def mutated(chance: random.Random, good: bytes, spice: tuple[bytes, ...] = SPICE) -> bytes:
     """A few cuts, repetitions and insertions."""
     body = good
     for _ in range(chance.randrange(1, 4)):
         at, end = sorted((chance.randrange(len(body) + 1), chance.randrange(len(body) + 1)))
         action = chance.randrange(4)
         if action == 0:
-            body = body[:at] + chance.choice(SPICE) + body[at:]
+            body = body[:at] + chance.choice(spice) + body[at:]
         elif action == 1:
             body = body[:at] + body[end:]
         elif action == 2:
@@ -135,6 +143,93 @@ async def test_any_body_of_a_client_is_served_or_refused(upstream) -> None:
             assert got.status in {200, 400, 403, 404}, body
             assert got.status == 200 or is_envelope(got), body
             assert len(first.requests) == (got.status == 200), body
+
+
+FORM = (
+    b'--b0\r\nContent-Disposition: form-data; name="language"\r\n\r\nen\r\n'
+    b'--b0\r\nContent-Disposition: form-data; name="model"\r\n\r\npool\r\n'
+    b'--b0\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n'
+    b"Content-Type: audio/wav\r\n\r\nRIFF\x00\r\n--b\r\n--b0--\r\n"
+)
+
+
+async def test_any_form_of_a_client_is_served_or_refused(upstream) -> None:
+    """What is served has one model for another parser too: the one that was routed."""
+    chance = random.Random(4)
+    first = await upstream(body=b'{"text":"Hello."}')
+    kind = "multipart/form-data; boundary=b0"
+    headers = {"content-type": kind}
+    async with listening(table({"a": first})) as door, Client(door.port) as client:
+        for _ in range(EXAMPLES):
+            first.requests.clear()
+            body = mutated(chance, FORM)
+            path = "/v1/audio/transcriptions"
+            got = await asyncio.wait_for(client.ask(body, path=path, headers=headers), 10)
+            assert got.status in {200, 400, 404}, body
+            assert got.status == 200 or is_envelope(got), body
+            assert [models_in(one.body, kind) for one in first.requests] == [["m"]] * (got.status == 200), (
+                body
+            )
+        assert door.gateway.runtime.replay_memory.held_bytes == 0
+
+
+SMUGGLED = b'Content-Disposition: form-data; name="model"\r\n\r\nsmuggled\r\n'
+FORM_SPICE = (
+    *(
+        b"--b0",
+        b"\r\n--b0\r\n",
+        b"\n--b0\r\n",
+        b"\r\n--b0--",
+        b"--b0\r\n" + SMUGGLED,
+        b"\r\n--b0\r\n" + SMUGGLED,
+    ),
+    *(b'name="model"', b"; name=model", b"; name*=utf-8''model", b"=?utf-8?q?model?=", b"%6d", b'\\"', b"\\"),
+    *(b";", b" ", b"\t", b"\r\n\r\n", b"\r\n", b"\n", b"\r", b"\0", b"\xff"),
+    b"Content-Transfer-Encoding: base64\r\n",
+)
+
+
+def test_no_parser_reads_another_model_from_a_form_that_is_taken() -> None:
+    """What a provider's parser makes of it is not known: a strict one and a lax one stand for all."""
+    chance = random.Random(5)
+    taken = 0
+    for _ in range(EXAMPLES * 10):
+        raw = mutated(chance, FORM, FORM_SPICE)
+        scanner = FormScanner(b"b0", frozenset({b"model"}))
+        try:
+            scanner.feed(raw)
+            scanner.end()
+        except InvalidRequestError:
+            continue
+        field = scanner.fields.get(b"model")
+        if field is None:
+            continue
+        taken += 1
+        sent = raw[: field.start] + b"routed" + raw[field.end :]
+        assert {*models_in(sent, "multipart/form-data; boundary=b0"), *models_of_django(sent)} <= {
+            "routed"
+        }, raw
+    assert taken > 100
+
+
+def models_of_django(form: bytes) -> list[str]:
+    """The values of ``model`` as Django reads them; none of a form that it refuses."""
+    meta = {"CONTENT_TYPE": "multipart/form-data; boundary=b0", "CONTENT_LENGTH": str(len(form))}
+    parser = MultiPartParser(meta, BytesIO(form), [MemoryFileUploadHandler()], "utf-8")
+    try:
+        fields, _ = parser.parse()
+    except (MultiPartParserError, BadRequest):
+        return []
+    return [str(value) for value in fields.getlist("model")]
+
+
+def models_in(form: bytes, kind: str) -> list[str]:
+    """The values of ``model`` as the standard library reads them."""
+    read = BytesParser(policy=HTTP).parsebytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + form)
+    parts = [
+        one for one in read.iter_parts() if one.get_param("name", header="content-disposition") == "model"
+    ]
+    return [one.get_payload(decode=True).decode() for one in parts]
 
 
 async def test_any_head_of_a_client_is_served_or_refused(upstream) -> None:

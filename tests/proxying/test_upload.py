@@ -186,3 +186,15 @@ async def test_deadline_is_the_clients_while_it_is_waited_for() -> None:
     waiting.cancel()
     await asyncio.wait([waiting])
     await form.close()
+
+
+async def test_copy_is_let_go_once_somebody_serves() -> None:
+    source = Source()
+    made, memory = upload(source)
+    form = await form_of(made)
+    pieces = form.with_model("m").pieces()
+    got = [await anext(pieces)]
+    form.let_go()
+    assert (memory.held_bytes, form.can_be_sent) == (1000, False)  # the piece that was read ahead
+    got += [piece async for piece in pieces]
+    assert (b"".join(got), memory.held_bytes) == (expected(b"m"), 0)

@@ -260,7 +260,7 @@ async def test_upload_beyond_its_copy_goes_to_one_provider_only(upstream, settin
         "upstream_unreachable",
         "1",
     )
-    assert failed.error["message"].endswith("(The upload is too large to be sent to another provider again.)")
+    assert failed.error["message"].endswith("(There is no copy of the upload to send to another provider.)")
     assert (rows[0].error_message, rows[0].attempt_count) == (failed.error["message"], 1)
     assert (passed.status, first.requests[1].body, second.requests) == (
         200,
@@ -275,11 +275,14 @@ async def test_room_for_copies_is_shared(upstream, settings) -> None:
     first, second = await upstream(status=500, body=faults.error_body()), await upstream(body=SAID.body)
     async with listening(table({"a": first, "b": second})) as door:
         assert door.gateway.runtime.replay_memory.take(100_000) is True
+        door.gateway.runtime.show_gauges()
+        text = door.gateway.runtime.metrics.exposition().decode()
         alone = await ask(door, form(SOUND * 20))
         late = await ask(door, form(SOUND * 20, model_last=True))
         door.gateway.runtime.replay_memory.give(100_000)
         await released(door.gateway)
         again = await ask(door, form(SOUND * 10))
+    assert "\nsluice_replay_bytes 100000.0\n" in text
     assert (alone.status, alone.gateway["attempts"]) == (500, "1")
     assert (late.status, late.error["code"], late.headers["retry-after"]) == (503, "too_many_uploads", "1")
     assert (again.status, again.gateway["attempts"]) == (200, "2")
