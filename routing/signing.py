@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Final
 from routing.upstreams import access_key, kind_of, region
 
 if TYPE_CHECKING:
-    from botocore.auth import SigV4Auth
-
+    from routing.sigv4 import Signer
     from routing.types import Provider
 
 PACKAGE: Final = "botocore"
 INSTALL_HINT: Final = f"Install {PACKAGE}: pip install --require-hashes -r requirements/bedrock.txt"
-_CONTENT_TYPE: Final = "content-type"
 
 
 def problem(provider: Provider) -> str:
@@ -43,19 +41,13 @@ def sign(provider: Provider, method: str, url: str, headers: dict[str, str], bod
     Of what is there only ``content-type`` is signed: proxies on the way may change the others.
     """
     key = access_key(provider)
-    if key is None:
-        return
-    from botocore.awsrequest import AWSRequest  # noqa: PLC0415 - optional, and loaded by now
-
-    signed = {_CONTENT_TYPE: headers[_CONTENT_TYPE]} if _CONTENT_TYPE in headers else {}
-    request = AWSRequest(method, url, headers=signed, data=body)
-    _signer(key, kind_of(provider).signs_for, region(provider)).add_auth(request)
-    headers.update((name.lower(), value) for name, value in request.headers.items())
+    if key is not None:
+        signer = _signer(key, kind_of(provider).signs_for, region(provider))
+        headers.update(signer.sign(method, url, headers.get("content-type", ""), body))
 
 
 @lru_cache(maxsize=64)
-def _signer(key: tuple[str, ...], service: str, where: str) -> SigV4Auth:
-    from botocore.auth import SigV4Auth  # noqa: PLC0415 - optional, and 10 MB: only where it is needed
-    from botocore.credentials import Credentials  # noqa: PLC0415
+def _signer(key: tuple[str, ...], service: str, where: str) -> Signer:
+    from routing.sigv4 import Signer  # noqa: PLC0415 - its library is optional, and 10 MB: where it is needed
 
-    return SigV4Auth(Credentials(*key), service, where)
+    return Signer(key, service, where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -73,9 +74,7 @@ def access_key(provider: Provider) -> tuple[str, ...] | None:
 
 def region(provider: Provider) -> str:
     """The provider's region: its option, else as its host says (``service.us-east-1.example``), or empty."""
-    stated = provider.options.get("region", "")
-    labels = (urlsplit(provider.base_url).hostname or "").split(".")
-    return stated or next((label for label in labels if REGION.fullmatch(label)), "")
+    return provider.options.get("region", "") or _region_in(provider.base_url)
 
 
 def scrub(text: str, api_key: str | None, base_url: str) -> str:
@@ -87,6 +86,12 @@ def scrub(text: str, api_key: str | None, base_url: str) -> str:
         if secret and len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, _REDACTED)
     return _KEY_SHAPES.sub(_REDACTED, text)
+
+
+@lru_cache(maxsize=256)
+def _region_in(base_url: str) -> str:
+    labels = (urlsplit(base_url).hostname or "").split(".")
+    return next((label for label in labels if REGION.fullmatch(label)), "")
 
 
 def _is_access_key(key: str) -> bool:

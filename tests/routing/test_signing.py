@@ -14,6 +14,7 @@ from botocore.awsrequest import AWSResponse
 from routing import checks, models, refusals, services, signing, snapshot
 from routing.kinds import KINDS
 from routing.services import Actor
+from routing.sigv4 import Signer
 from routing.types import Provider
 from routing.upstreams import account_headers, scrub
 from tests import factories
@@ -79,6 +80,18 @@ def test_signature_is_the_one_that_amazons_client_makes(model, token, endpoint):
     assert headers["x-amz-date"] == "20261125T123000Z"
     assert headers.get("x-amz-security-token") == token
     assert (headers["accept"], headers["traceparent"]) == ("x", "t")
+
+
+def test_key_is_derived_anew_every_day():
+    """A worker lives for weeks, and so does its signer."""
+    found = []
+    kept, request = Signer((ACCESS_KEY, SECRET), "bedrock", "eu-west-1"), ("POST", BASE, "a", b"{}")
+    for day in (25, 26, 25):
+        with time_machine.travel(datetime(2026, 11, day, tzinfo=UTC), tick=False):
+            fresh = Signer((ACCESS_KEY, SECRET), "bedrock", "eu-west-1").sign(*request)
+            assert kept.sign(*request) == fresh
+            found.append(fresh["authorization"])
+    assert found[0] == found[2] != found[1]
 
 
 @pytest.mark.parametrize(
@@ -190,6 +203,7 @@ def without_library(monkeypatch):
     """As where ``requirements/bedrock.txt`` is not installed."""
     signing._signer.cache_clear()
     monkeypatch.setitem(sys.modules, "botocore.auth", None)
+    monkeypatch.delitem(sys.modules, "routing.sigv4", raising=False)
     yield
     signing._signer.cache_clear()
 
