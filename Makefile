@@ -5,7 +5,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test conformance long fuzz chaos check format bench bench-peers lock clean venv venv-dev \
+.PHONY: help run test conformance long load fuzz chaos check format bench bench-peers lock clean venv venv-dev \
 	venv-conformance
 
 help: ## show this list
@@ -26,8 +26,12 @@ LONG_TESTS := tests/proxying/test_fault_storm.py tests/proxying/test_fuzz.py tes
 	tests/proxying/test_splice.py tests/proxying/test_retry_after.py tests/proxying/adapters \
 	tests/routing/test_config_file.py tests/routing/test_durations.py tests/routing/test_policies.py \
 	tests/routing/test_health.py tests/routing/test_strategies.py tests/routing/test_router_properties.py
-long: venv-dev ## fuzzing and storms of faults, at length
+long: venv-dev ## fuzzing and storms of faults, at length; then make load
 	@TEST_LONG=1 $(BIN)/python -m pytest $(wildcard $(LONG_TESTS)) $(ARGS)
+	@$(BIN)/python -m tests.long.load
+
+load: venv-dev ## pages and API over a million records (needs PostgreSQL): ARGS="--database sqlite --records 100000"
+	@$(BIN)/python -m tests.long.load $(ARGS)
 
 fuzz: ## coverage-guided fuzzing of everything that reads bytes from outside: ARGS="--minutes 10"
 	@$(PYTHON) requirements/install.py fuzz

@@ -6,7 +6,7 @@ Every number carries its window and its sample size; where nobody wrote any, all
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proxying.traffic import Key, percentile, total
@@ -80,6 +80,12 @@ class ByKey(dict[Any, Numbers]):
     def get(self, key: Any, default: Any = None) -> Numbers:
         """The same for templates, which ask this way."""
         return self[key]
+
+
+def of_pools(found: Any, names: Iterable[str]) -> Any:
+    """The part of a ``Traffic`` that is about these pools."""
+    wanted = set(names)
+    return replace(found, series={key: counts for key, counts in found.series.items() if key[0] in wanted})
 
 
 def overall(found: Any) -> Numbers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -15,7 +15,7 @@ from routing import live
 from routing.document import from_json, object_key
 from routing.models import Alias, ClientKey, ModelPool, PoolCandidate, Provider, RoutingRevision
 from routing.queries import credential_text, revisions
-from routing.resolver import Resolver, Survey
+from routing.resolver import Survey
 
 PAGE_SIZE = 50
 
@@ -28,14 +28,14 @@ class PoolChange:
     lines: tuple[Line, ...]
 
 
-def survey() -> Survey:
-    """Every pool as the live routing sees it; from the database and the shared cache where nothing serves."""
-    return live.ask(Resolver.survey)
+def survey(names: Collection[str] | None = None) -> Survey:
+    """Every pool, or those named, as the live routing sees it; from the stores where nothing serves."""
+    return live.ask(lambda resolver: resolver.survey(names))
 
 
-def traffic() -> Traffic:
-    """All workers' live numbers of the last five minutes."""
-    return read_traffic()
+def traffic(pool: str | None = None) -> Traffic:
+    """All workers' live numbers of the last five minutes, of every pool or of one."""
+    return read_traffic(pool=pool)
 
 
 def history(canonical_model: str, window: Window) -> History:

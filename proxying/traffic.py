@@ -182,6 +182,11 @@ def pool_key(pool: str) -> str:
     return _POOL + pool
 
 
+def pool_name(key: str) -> str:
+    """The pool of such a name."""
+    return key[len(_POOL) :]
+
+
 def as_json(series: Mapping[Key, Counts]) -> dict[str, list[list[Any]]]:
     """A slice as it is stored: by pool, a list per candidate."""
     pools: dict[str, list[list[Any]]] = {}
@@ -206,27 +211,34 @@ def from_json(pools: Mapping[str, Iterable[Any]]) -> dict[Key, Counts]:
     """A slice read back."""
     found: dict[Key, Counts] = {}
     for pool, rows in pools.items():
-        add_rows(found, pool[len(_POOL) :], rows)
+        add_rows(found, pool_name(pool), rows)
     return found
 
 
-def add_rows(into: dict[Key, Counts], pool: str, rows: Iterable[Any]) -> None:
-    """Add what is stored of one pool; JSON made text of the buckets' numbers."""
-    for provider, model, requests, failed, failovers, earlier, failures, latency, first in rows:
+def add_rows(
+    into: dict[Key, Counts], pool: str, rows: Iterable[Any], *, requests: dict[Key, int] | None = None
+) -> None:
+    """Add what is stored of one pool, and to ``requests`` those alone; tens of thousands of rows make a page.
+
+    JSON made text of the buckets' numbers.
+    """
+    for provider, model, count, failed, failovers, earlier, failures, latency, first in rows:
         key = (pool, provider, model)
         one = into.get(key)
         if one is None:
             one = into[key] = Counts()
-        one.requests += requests
+        one.requests += count
+        if requests is not None:
+            requests[key] = requests.get(key, 0) + count
         one.failed += failed
         one.failovers += failovers
         one.earlier += earlier
         if failures:
             _merge(one.failures, failures)
         for mine, theirs in ((one.latency, latency), (one.first_content, first)):
-            for bucket, count in theirs.items():
+            for bucket, times in theirs.items():
                 number = int(bucket)
-                mine[number] = mine.get(number, 0) + count
+                mine[number] = mine.get(number, 0) + times
 
 
 def _merge(mine: dict[Any, int], theirs: Mapping[Any, int]) -> None:

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.db.models.fields.json import KeyTransform
 
 from proxying.models import TrafficMinute, TrafficSlice
-from proxying.traffic import SLICE_S, Counts, History, Key, Window, add_rows, from_json, merge, pool_key
+from proxying.traffic import SLICE_S, Counts, History, Key, Window, add_rows, pool_key, pool_name
 
 ALIVE_S: Final = 3 * SLICE_S
 
@@ -31,14 +31,14 @@ class Traffic:
     in_flight: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_traffic(window_s: int = 300, *, now: float | None = None) -> Traffic:
-    """All workers' numbers of the last ``window_s`` seconds; one query."""
+def read_traffic(window_s: int = 300, *, pool: str | None = None, now: float | None = None) -> Traffic:
+    """All workers' numbers of the last ``window_s`` seconds, of every pool or of one; one query."""
     now = time.time() if now is None else now
     first = int(now // SLICE_S) * SLICE_S - window_s + SLICE_S
     rows = (
         _current(TrafficSlice.objects.filter(at__gte=_instant(first)))
         .order_by("at", "pk")
-        .values_list("at", "worker", "pools", "in_flight")
+        .values_list("at", "worker", "pools" if pool is None else _rows_of(pool), "in_flight")
     )
     places = window_s // SLICE_S
     history: list[dict[Key, int]] = [{} for _ in range(places)]
@@ -47,13 +47,10 @@ def read_traffic(window_s: int = 300, *, now: float | None = None) -> Traffic:
     known = False
     for at, worker, pools, in_flight in rows:
         known = True
-        series = from_json(pools)
-        merge(merged, series)
         place = int(at.timestamp() - first) // SLICE_S
-        if place < places:  # else the clock of the worker is ahead
-            slot = history[place]
-            for key, counts in series.items():
-                slot[key] = slot.get(key, 0) + counts.requests
+        slot = history[place] if place < places else {}  # the clock of the worker is ahead
+        for name, series in pools.items() if pool is None else [(pool_key(pool), pools or [])]:
+            add_rows(merged, pool_name(name), series, requests=slot)
         if worker and at.timestamp() >= now - ALIVE_S:
             latest[worker] = in_flight
     flying: dict[str, int] = {}
@@ -87,9 +84,14 @@ def _pieces(pool: str, start: int, *, from_minutes: bool) -> Iterator[tuple[int,
         for at, name, rows in minutes.values_list("at", "pool", "series"):
             yield int(at.timestamp()), rows if name == pool else []
         slices = slices.filter(rolled_up=False)
-    found = _current(slices).values_list("at", KeyTransform(pool_key(pool), "pools"))
+    found = _current(slices).values_list("at", _rows_of(pool))
     for at, rows in found:
         yield int(at.timestamp()) - SLICE_S, rows or []
+
+
+def _rows_of(pool: str) -> KeyTransform:
+    """What a slice has of one pool, taken out by the database."""
+    return KeyTransform(pool_key(pool), "pools")
 
 
 def _current(slices: Any) -> Any:

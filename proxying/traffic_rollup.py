@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.db.models import Model, QuerySet
 
 from proxying.models import TrafficMinute, TrafficSlice
-from proxying.traffic import SLICE_S, Counts, Key, as_json, from_json, merge, pool_key
+from proxying.traffic import SLICE_S, Counts, Key, as_json, from_json, merge, pool_key, pool_name
 
 # Newer ones are left: who reads them wants to know which worker is alive, and more may come.
 SETTLED_S: Final = 30
@@ -61,7 +61,7 @@ def _roll_up_some(before: datetime) -> int:
             for at, series in slices.items()
         )
         TrafficMinute.objects.bulk_create(
-            TrafficMinute(at=at, pool=pool.removeprefix(pool_key("")), series=found)
+            TrafficMinute(at=at, pool=pool_name(pool), series=found)
             for at, series in minutes.items()
             for pool, found in {pool_key(""): [], **as_json(series)}.items()
         )

@@ -35,11 +35,12 @@ def pools(request: HttpRequest) -> HttpResponse:
     shown = matching if request.GET.get("all") else matching[:SHOWN]
     providers = provider_rows(survey)
     found = queries.traffic()
+    its = numbers.of_pools(found, (row.name for row in shown))
     context = {
         **common(request, "pools"),
         "numbers": numbers.overall(found),
-        "by_pool": numbers.by_pool(found),
-        "by_candidate": numbers.by_candidate(found),
+        "by_pool": numbers.by_pool(its),
+        "by_candidate": numbers.by_candidate(its),
         "rows": shown,
         "total": len(rows),
         "left_out": len(matching) - len(shown),
@@ -60,11 +61,11 @@ def pools(request: HttpRequest) -> HttpResponse:
 @page()
 def pool(request: HttpRequest, name: str) -> HttpResponse:
     """One pool: what it does now and why, its candidates with all reasons, its policy, its history."""
-    survey = queries.survey()
-    row = next((one for one in board.pool_rows(survey) if one.name == name), None)
+    survey = queries.survey({name})
+    row = next(iter(board.pool_rows(survey)), None)
     if row is None:
         raise Http404(f"There is no pool {name}.")
-    found, base_url = queries.traffic(), request.build_absolute_uri("/v1")
+    found, base_url = queries.traffic(name), request.build_absolute_uri("/v1")
     context = {
         **common(request, "pools"),
         "numbers": numbers.by_pool(found)[name],
