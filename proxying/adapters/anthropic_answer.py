@@ -7,6 +7,7 @@ from typing import Any, Final
 from proxying.adapters import reasoning_details
 from proxying.adapters.anthropic_usage import chat_usage
 from proxying.adapters.json_text import answer_text
+from proxying.errors import UpstreamProtocolError
 
 _FINISH_REASONS: Final = {
     "end_turn": "stop",
@@ -77,6 +78,13 @@ def chat_answer(message: dict[str, Any], created: int) -> dict[str, Any]:
     }
 
 
+def _words(block: dict[str, Any], name: str) -> str:
+    text = block.get(name) or ""
+    if not isinstance(text, str):
+        raise UpstreamProtocolError(f"The provider sent a block whose {name!r} is no text.")
+    return text
+
+
 def _message(answer: dict[str, Any]) -> dict[str, Any]:
     text, thinking = "", ""
     calls: list[dict[str, Any]] = []
@@ -87,13 +95,13 @@ def _message(answer: dict[str, Any]) -> dict[str, Any]:
         kind = block.get("type") if isinstance(block, dict) else None
         if kind == "text":
             has_text = True
-            text += block.get("text") or ""
+            text += _words(block, "text")
             found = (annotation(one, len(text)) for one in block.get("citations") or ())
             annotations += [one for one in found if one is not None]
         elif kind == "tool_use":
             calls.append(tool_call(block, answer_text(block.get("input") or {}).decode()))
         elif kind in ("thinking", "redacted_thinking"):
-            thinking += block.get("thinking") or ""
+            thinking += _words(block, "thinking")
             detail = reasoning_details.detail(block, index)
             details += [detail] if detail is not None else []
     message: dict[str, Any] = {"role": "assistant", "content": text if has_text else None}

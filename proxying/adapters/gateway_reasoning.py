@@ -24,10 +24,10 @@ _SIGNED_CALL: Final = "gateway.call"
 
 def packed(details: list[dict[str, Any]]) -> str:
     """The ``encrypted_content`` of a reasoning item; entries of one index become one."""
-    joined: dict[Any, dict[str, Any]] = {}
+    joined: dict[tuple[str, int], dict[str, Any]] = {}
     for number, entry in enumerate(details):
         index = entry.get("index")
-        key = (entry.get("type"), index if isinstance(index, int) else -1 - number)
+        key = (str(entry.get("type")), index if isinstance(index, int) else -1 - number)
         known = joined.setdefault(key, {})
         for name, value in entry.items():
             if name in ("text", "summary") and isinstance(known.get(name), str) and isinstance(value, str):

@@ -24,7 +24,7 @@ _PRELUDE: Final = frozenset(
     }
 )
 # Items that begin empty: their content comes with the deltas.
-_EMPTY_STARTS: Final = frozenset({"message", "reasoning"})
+_EMPTY_STARTS: Final = ("message", "reasoning")
 
 
 def check_answer(data: dict[str, Any]) -> None:
@@ -92,12 +92,14 @@ class ResponsesStream:
             raise UpstreamProtocolError("The provider sent an event that is not JSON.") from error
         if not isinstance(data, dict):
             raise UpstreamProtocolError("The provider sent an event that is not an object.")
-        kind = data.get("type")
+        kind = data.get("type") or ("error" if data.get("error") else None)
+        if not isinstance(kind, str):
+            raise UpstreamProtocolError("The provider sent an event without a type.")
         if kind in _FAILURES or event.name == b"error" or data.get("error"):
             raise UpstreamStatusError(read_error_in_answer(_error_in(data)))
         self._note(kind, data)
 
-    def _note(self, kind: object, data: dict[str, Any]) -> None:
+    def _note(self, kind: str, data: dict[str, Any]) -> None:
         number = data.get("sequence_number")
         self.progress.next_number = (number if isinstance(number, int) else self.progress.next_number) + 1
         response = data.get("response")

@@ -8,6 +8,7 @@ import orjson
 
 from proxying import sse
 from proxying.adapters.base import Progress
+from proxying.adapters.json_text import answer_text
 from proxying.adapters.responses_answer import (
     call_item,
     message_item,
@@ -42,7 +43,7 @@ class _Events:
     def write(self, kind: str, fields: dict[str, Any]) -> bytes:
         """An event about the item as a whole."""
         data = {"type": kind, "sequence_number": self._number(), "output_index": self.index, **fields}
-        return sse.encode_event(orjson.dumps(data), kind.encode())
+        return sse.encode_event(answer_text(data), kind.encode())
 
     def write_part(self, kind: str, fields: dict[str, Any]) -> bytes:
         """An event about a part of the item."""

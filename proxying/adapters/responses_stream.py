@@ -10,6 +10,7 @@ from proxying import sse
 from proxying.adapters.base import Progress
 from proxying.adapters.chat_message import NewId, calls_of, reasoning_of, text_of, usage_of
 from proxying.adapters.gateway_reasoning import signed_call
+from proxying.adapters.json_text import answer_text
 from proxying.adapters.responses_answer import (
     AnswerIds,
     Clock,
@@ -67,7 +68,7 @@ class ResponsesEvents:
         ids = self._ids = answer_ids(data.get("id"), self._new_id)
         self.progress.response = announced(self._request, data, ids, self._clock)
         # The client's tools come back in it: written once, as they can be long.
-        answer = orjson.dumps(self.progress.response)
+        answer = answer_text(self.progress.response)
         written += (self._about("response.created", answer), self._about("response.in_progress", answer))
         return ids
 
@@ -174,5 +175,5 @@ class ResponsesEvents:
         answer = self.progress.response
         answer["output"] = self._output
         settle(answer, self._finish, self._usage)
-        written.append(self._about(_TERMINAL[answer["status"]], orjson.dumps(answer)))
+        written.append(self._about(_TERMINAL[answer["status"]], answer_text(answer)))
         return b"".join(written)

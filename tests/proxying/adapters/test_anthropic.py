@@ -148,6 +148,13 @@ def test_error_inside_a_whole_answer_is_an_error():
     assert (facts.status, facts.raw_status, facts.code) == (429, 200, "rate_limit_exceeded")
 
 
+@pytest.mark.parametrize("block", [{"type": "text", "text": ["a"]}, {"type": "thinking", "thinking": 1}])
+def test_words_that_are_none_are_a_fault_of_the_provider(block):
+    body = json.dumps({"type": "message", "content": [block]}).encode()
+    with pytest.raises(UpstreamProtocolError):
+        ADAPTER.parse_response(200, {}, body, chat())
+
+
 def answer(*content: dict, **fields) -> dict:
     return {"id": "msg_1", "model": "m", "content": list(content), "usage": USAGE, **fields}
 

@@ -220,6 +220,7 @@ def test_last_event_may_lack_its_blank_line():
         (("reasoning_summary_text.delta", {"delta": "Hm."}), True),
         (("function_call_arguments.delta", {"delta": "{"}), True),
         (("refusal.delta", {"delta": "No"}), True),
+        (("output_item.added", {"output_index": 0, "item": {"type": ["message"]}}), True),
         (("of_tomorrow.delta", {"delta": "x"}), True),
         (COMPLETED, True),
         (("incomplete", {"response": {**RESPONSE, "status": "incomplete"}}), True),
@@ -265,7 +266,7 @@ def test_stream_that_ends_early_is_cut(rest):
     assert stream.finished is False
 
 
-@pytest.mark.parametrize("block", [b"data: {oops\n\n", b"data: [1]\n\n", sse.DONE])
+@pytest.mark.parametrize("block", [b"data: {oops\n\n", b"data: [1]\n\n", b"data: {}\n\n", sse.DONE])
 def test_event_that_is_none_breaks_the_stream(block):
     stream, _ = fed(*numbered(*PRELUDE))
     with pytest.raises(UpstreamProtocolError):

@@ -17,7 +17,7 @@ from proxying.adapters.gateway_reasoning import packed
 from proxying.adapters.responses_answer import responses_answer
 from proxying.adapters.responses_request import chat_request
 from proxying.adapters.responses_stream import ResponsesEvents
-from proxying.errors import InvalidRequestError
+from proxying.errors import InvalidRequestError, UpstreamProtocolError
 from proxying.schemas import parse_body
 from routing.types import Endpoint, Provider
 from tests.proxying.adapters.dialect_streams import chunk, events_of, response_of, usage_chunk
@@ -564,6 +564,26 @@ def test_answer_without_a_message_or_counts():
 )
 def test_ids_are_made_of_the_providers(given_id, expected):
     assert answer_of({**completion(content="a"), "id": given_id})["id"] == expected
+
+
+@pytest.mark.parametrize("finish", [["stop"], {"a": 1}, 7])
+def test_answer_of_odd_shape_is_still_one(finish):
+    details = [{"type": ["a"], "index": 0, "text": 1}, {"type": "reasoning.text", "index": 0, "text": "x"}]
+    answer = answer_of(completion(finish, content="a", reasoning_details=details))
+    assert (answer["status"], [item["type"] for item in answer["output"]]) == (
+        "completed",
+        ["reasoning", "message"],
+    )
+
+
+def test_counts_that_no_json_holds_are_a_fault_of_the_provider():
+    largest = 2**64 - 1
+    with pytest.raises(UpstreamProtocolError):
+        streamed(
+            chunk({"content": "a"}),
+            chunk({}, "stop"),
+            usage_chunk(prompt_tokens=largest, completion_tokens=largest),
+        )
 
 
 def test_ids_of_items_fit_where_they_are_sent_back():
