@@ -90,6 +90,11 @@ def credentials() -> dict[str, tuple[int, str]]:
     return {name: (pk, credential_text(ref, stored, hint)) for name, pk, ref, stored, hint in rows}
 
 
+def pool_id(canonical_model: str) -> int | None:
+    """The row's id, for its page in the admin; None when the row has just gone."""
+    return ModelPool.objects.filter(canonical_model=canonical_model).values_list("pk", flat=True).first()
+
+
 def public_names() -> list[str]:
     """What clients may ask for by a name of ours: pools and aliases, sorted."""
     pools = ModelPool.objects.values_list("canonical_model", flat=True)

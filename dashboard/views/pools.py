@@ -71,6 +71,7 @@ def pool(request: HttpRequest, name: str) -> HttpResponse:
         "numbers": numbers.by_pool(found)[name],
         "by_candidate": numbers.by_candidate(found),
         "row": row,
+        "row_id": queries.pool_id(name),
         "sentence": board.sentence(row),
         "seen": survey.table.revision,
         "now": survey.now,

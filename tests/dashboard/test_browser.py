@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from routing.models import ModelPool, PoolCandidate, RoutingRevision
@@ -128,6 +130,7 @@ def test_a_lost_network_is_said_and_the_switch_shows_the_truth(visit):
     expect(page.get_by_role("alert")).to_contain_text("The gateway could not be reached.")
     shows(page, A_IN_CHAT, on=False)
     expect(page.locator("#indicator")).to_have_attribute("data-state", "stale")
+    expect(page.locator("#indicator")).to_have_text(re.compile(r"stale [1-9]\d*s, reconnecting"))
     switch("pool_candidate/chat/a/m", enabled=True)
     ada.context.set_offline(False)
     shows(page, A_IN_CHAT, on=True)

@@ -9,7 +9,7 @@ import pytest
 
 from routing import live
 from routing.health import Circuit
-from routing.models import Provider
+from routing.models import ModelPool, Provider
 from tests import factories
 from tests.dashboard.conftest import switch
 
@@ -177,11 +177,11 @@ def test_policy_shows_where_each_value_comes_from(ada, gateway):
     )
 
 
-@pytest.mark.parametrize(("path", "queries"), [("/dashboard/", 13), ("/dashboard/pools/chat/", 16)])
+@pytest.mark.parametrize(("path", "queries"), [("/dashboard/", 13), ("/dashboard/pools/chat/", 17)])
 def test_pages_cost_the_same_whatever_the_number_of_pools(
     ada, gateway, django_assert_num_queries, path, queries
 ):
-    """Session, user, two of permissions; eight for a snapshot; the live numbers; a pool's revisions."""
+    """Session, user, two of permissions; eight for a snapshot; the live numbers; a pool's id and changes."""
     with django_assert_num_queries(queries):
         ada.get(path)
     for number in range(20):
@@ -269,3 +269,14 @@ def test_problems_are_counted_in_their_own_words(ada, gateway):
     switch("pool_candidate/chat/a/m")
     html = ada.get("/dashboard/").content.decode()
     assert "<b>1</b> of 2 pools: 1 failed over" in html
+
+
+def test_the_admin_is_one_press_away(ada, ben, gateway):
+    pool, provider = ModelPool.objects.get(canonical_model="chat"), Provider.objects.get(name="a")
+    links = {
+        "/dashboard/pools/chat/": f'href="/admin/routing/modelpool/{pool.pk}/change/">',
+        "/dashboard/providers/": f'href="/admin/routing/provider/{provider.pk}/change/">',
+    }
+    for page, link in links.items():
+        assert f"{link}Edit" in ada.get(page).content.decode()
+        assert f"{link}See" in ben.get(page).content.decode()

@@ -11,6 +11,7 @@
   let newest = 0;
   let pending = false;
   let lastTick = 0;
+  let trueAt = Date.now(); // when the page last showed what the server had
   let version = null;
   let source = null;
   let failed = false;
@@ -148,6 +149,7 @@
       const text = await answer.text();
       if (mine !== newest) return true;
       failed = false;
+      trueAt = Date.now();
       lay(new DOMParser().parseFromString(`<div>${text}</div>`, "text/html").body.firstElementChild);
       return true;
     } catch {
@@ -165,6 +167,7 @@
     source = new EventSource(document.body.dataset.stream);
     source.addEventListener("tick", (event) => {
       lastTick = Date.now();
+      if (event.data === version && !failed) trueAt = lastTick;
       if (event.data !== version || failed) {
         const first = version === null;
         version = event.data;
@@ -187,7 +190,7 @@
     if (!indicator) return;
     const age = Date.now() - lastTick;
     const state = document.hidden ? "paused" : lastTick && age < STALE_AFTER_MS && !failed ? "live" : lastTick || failed ? "stale" : "paused";
-    const text = state === "live" ? `live ${words(age / 1000)}` : state === "stale" ? `stale ${words(age / 1000)}, reconnecting` : "connecting";
+    const text = state === "live" ? `live ${words(age / 1000)}` : state === "stale" ? `stale ${words((Date.now() - trueAt) / 1000)}, reconnecting` : "connecting";
     if (indicator.dataset.state !== state) indicator.dataset.state = state;
     const shown = indicator.querySelector(".text");
     if (shown.textContent !== text) shown.textContent = document.hidden ? "paused" : text;
