@@ -25,6 +25,8 @@ from proxying.multipart import Field, FormScanner
 
 # A form of which no more is to come, and that is so small, is sent as one piece of bytes.
 _SMALL_BYTES: Final = 65_536
+# What a piece takes beside its bytes: a client may send them one by one.
+_PIECE_BYTES: Final = 64
 
 
 class ReplayMemory:
@@ -87,6 +89,7 @@ class Upload:
         self._read_bytes = 0
         self._accounted_bytes = 0
         self._keeps = True
+        self._is_over = False
         self._is_complete = False
         self._turn = 0
         self._taken = 0
@@ -219,8 +222,10 @@ class Upload:
         self._pieces.append(piece)
         if not self._keeps:
             return
-        if self._read_bytes <= self._limits.keep_bytes and self._memory.take(len(piece)):
-            self._accounted_bytes += len(piece)
+        cost = _cost(piece)
+        self._is_over = self._accounted_bytes + cost > self._limits.keep_bytes
+        if not self._is_over and self._memory.take(cost):
+            self._accounted_bytes += cost
         else:
             self._keeps = False
 
@@ -230,21 +235,25 @@ class Upload:
             piece = self._pieces.popleft()
             self._first += 1
             if self._accounted_bytes:
-                self._accounted_bytes -= len(piece)
-                self._memory.give(len(piece))
+                self._accounted_bytes -= _cost(piece)
+                self._memory.give(_cost(piece))
 
     def _stands_before_file(self) -> bool:
         """Whether a file has begun behind the model: fields as a rule stand before files."""
         return self.scanner.files > self.scanner.files_before_model
 
     def _refusal(self) -> GatewayError:
-        if self._read_bytes > self._limits.keep_bytes:
+        if self._is_over:
             return InvalidRequestError(
                 f"The field 'model' must stand within the first {self._limits.keep_bytes} bytes of the form:"
                 " put it before the file.",
                 param="model",
             )
         return UploadMemoryError("Too many uploads are under way; put 'model' before the file, or try again.")
+
+
+def _cost(piece: bytes) -> int:
+    return len(piece) + _PIECE_BYTES
 
 
 class ClientForm:

@@ -84,6 +84,37 @@ def test_raw_response_carries_the_routing_headers(gateway: Server, pool: Pool) -
     assert (raw.request_id, raw.parse()._request_id) == (f"sdk-{pool.name}", f"sdk-{pool.name}")
 
 
+def test_upload_fails_over(gateway: Server, pool: Pool) -> None:
+    """T38: the second provider is sent the same, with its own model."""
+    first, second, _ = pool.upstreams
+    first.default = Script(status=503, body=error_body("Busy", type_="server_error"))
+    second.default = Script(body=b'{"text":"Hello."}')
+    sound = bytes(range(256)) * 10_000
+    with sdk(gateway) as client:
+        got = client.audio.transcriptions.create(model=pool.name, file=("a.wav", sound), language="en")
+    assert got.text == "Hello."
+    assert [sound in one.requests[0].body for one in (first, second)] == [True, True]
+    (row,) = gateway.records("canonical_model = ?", pool.name)
+    assert (row["endpoint"], row["attempt_count"], row["status"]) == ("audio_transcriptions", 2, 200)
+
+
+def test_speech_comes_piece_by_piece_and_says_when_it_broke_off(gateway: Server, pool: Pool) -> None:
+    sound = {"content-type": "audio/mpeg"}
+    pool.upstreams[0].script(
+        Script(pieces=[b"ID3", b"\xff\xfb"], headers=sound),
+        Script(pieces=[b"ID3", b"\xff\xfb"], headers=sound, cut_after_pieces=1),
+    )
+    asked = {"model": pool.name, "input": "Hello", "voice": "alloy"}
+    with sdk(gateway) as client:
+        with client.audio.speech.with_streaming_response.create(**asked) as answer:
+            whole = (answer.headers["content-type"], b"".join(answer.iter_bytes()))
+        with pytest.raises(openai.APIConnectionError):
+            client.audio.speech.create(**asked)
+    assert whole == ("audio/mpeg", b"ID3\xff\xfb")
+    outcomes = [row["outcome"] for row in gateway.records("canonical_model = ?", pool.name, count=2)]
+    assert outcomes == ["ok", "cut"]
+
+
 def test_stream_without_usage_asked_has_none(gateway: Server, pool: Pool) -> None:
     """The gateway asks the provider for usage; the client that did not ask does not see the chunk."""
     pool.upstreams[0].default = Script(
