@@ -7,9 +7,10 @@ reasons in the order of ``Reason``. The resolver, the models list, the admin API
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import inf
 from typing import Final
 
@@ -53,6 +54,10 @@ _ORDER: Final = {reason: position for position, reason in enumerate(Reason)}
 _NO_CIRCUIT: Final = Circuit()
 
 
+# Marks are the same for thousands of candidates, each time that the models list is made.
+_note: Final = lru_cache(maxsize=4096)(ReasonNote)
+
+
 @dataclass(slots=True)
 class _Finding:
     """What is being found of one candidate. ``blocks`` pairs each block with its known end (or None).
@@ -70,7 +75,7 @@ class _Finding:
         self.soft = self.soft and soft
 
     def mark(self, code: Reason, message: str) -> None:
-        self.notes.append(ReasonNote(code, message))
+        self.notes.append(_note(code, message))
 
     @property
     def recovers_at(self) -> float | None:
@@ -150,7 +155,8 @@ def _inspect(candidate: Candidate, scene: _Scene) -> tuple[CandidateState, bool]
     if provider is None:
         finding.block(Reason.PROVIDER_DISABLED, f"There is no provider {candidate.provider!r}.")
         return _state(candidate, None, candidate_on, finding, RuntimeClass.UNHEALTHY), False
-    if not provider.switch.value_at(now):
+    provider_on = provider.switch.value_at(now)
+    if not provider_on:
         _switched_off(
             finding,
             Reason.PROVIDER_DISABLED,
@@ -167,7 +173,8 @@ def _inspect(candidate: Candidate, scene: _Scene) -> tuple[CandidateState, bool]
     runtime = _check_runtime(finding, candidate, provider, scene)
     if len(finding.notes) > 1:
         finding.notes.sort(key=lambda note: _ORDER[note.code])
-    return _state(candidate, provider, candidate_on, finding, runtime, now=now), finding.soft
+    made = _state(candidate, provider, candidate_on, finding, runtime, provider_on=provider_on)
+    return made, finding.soft
 
 
 def _switched_off(finding: _Finding, code: Reason, text: str, switch: Switch) -> None:
@@ -251,10 +258,9 @@ def _state(
     finding: _Finding,
     runtime: RuntimeClass,
     *,
-    now: float = 0.0,
+    provider_on: bool = False,
 ) -> CandidateState:
-    provider_on = provider is not None and provider.switch.value_at(now)
-    codes = {note.code for note in finding.notes} if finding.notes else frozenset()
+    codes = tuple([note.code for note in finding.notes])
     return CandidateState(
         candidate=candidate,
         provider_type=provider.kind if provider is not None else "",
@@ -265,11 +271,12 @@ def _state(
         selectable=not finding.ends,
         status=_status(codes) if codes else CandidateStatus.ENABLED,
         reasons=tuple(finding.notes),
-        recovers_at=finding.recovers_at,
+        recovers_at=finding.recovers_at if finding.ends else None,
     )
 
 
-def _status(codes: Iterable[Reason]) -> CandidateStatus:
+@lru_cache(maxsize=1024)
+def _status(codes: tuple[Reason, ...]) -> CandidateStatus:
     """The first status that applies."""
     present = frozenset(codes)
     for status, group in (
