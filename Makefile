@@ -5,7 +5,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test conformance long load fuzz chaos check format bench bench-peers lock clean venv venv-dev \
+.PHONY: help run test conformance long load fuzz chaos check format bench guard growth bench-peers lock clean venv venv-dev \
 	venv-conformance
 
 help: ## show this list
@@ -60,6 +60,12 @@ format: venv-dev ## put code and templates into the house's format
 
 bench: venv-dev ## measure the gateway on this machine; see bench/README.md
 	$(BIN)/python -m bench $(ARGS)
+
+guard: venv-dev ## fail when a request has become much more expensive than a bare relay; half a minute
+	@$(BIN)/python -m bench.guard
+
+growth: venv-dev ## measure a request with many pools and many keys
+	@$(BIN)/python -m bench.growth
 
 bench-peers: venv-dev ## every gateway of the registries beside Sluice (into .venv-peers): docs/performance.md
 	$(BIN)/python -m bench.compare --publish $(ARGS)

@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.machine import ROOT
 
@@ -37,6 +38,19 @@ routing:
       candidates:
         - {{provider: bench-a, model: bench-model, weight: 10}}
         - {{provider: bench-b, model: bench-model, weight: 6}}
+"""
+MORE_POOL = """\
+    pool-{0:04}:
+      candidates:
+        - {{provider: bench-a, model: bench-model, priority: 1}}
+        - {{provider: bench-b, model: bench-model, priority: 2}}
+"""
+# Rows alone: the key that is made by its command afterwards makes the revision that brings them in.
+MORE_KEYS = """\
+from hashlib import sha256
+from routing.models import ClientKey
+digests = [sha256(str(number).encode()).hexdigest() for number in range({count})]
+ClientKey.objects.bulk_create(ClientKey(name=digest, digest=digest) for digest in digests)
 """
 NGINX = """\
 daemon off; worker_processes 1; pid {work}/nginx.pid; error_log {work}/nginx.log;
@@ -66,6 +80,16 @@ class Contender:
     pid: int = 0
     model: str = "priority-pool"
     headers: list[str] = field(default_factory=list)
+
+
+class More(NamedTuple):
+    """What a gateway has that is not called."""
+
+    pools: int = 0
+    keys: int = 0
+
+
+NO_MORE = More()
 
 
 def free_port() -> int:
@@ -134,10 +158,12 @@ def gateway(
     model: str = "priority-pool",
     workers: int = 1,
     configuration: str = "",
+    more: More = NO_MORE,
 ) -> Iterator[Contender]:
     """Sluice as `serve` starts it: everything on, nothing of a developer's environment.
 
-    One worker has a core of its own; several share what the machine has with the load.
+    One worker has a core of its own; several share what the machine has with the load. ``more`` is what is
+    configured beside the pools that are called.
     """
     name = "sluice" if not cache_url else "sluice, weighted pool, Redis"
     folder = work / f"gateway-{free_port()}"
@@ -152,7 +178,7 @@ def gateway(
         "BENCH_KEY": "sk-bench",
     }
     own = configuration or CONFIGURATION.format(port=upstream_url.rpartition(":")[2])
-    (folder / "gateway.yaml").write_text(own)
+    (folder / "gateway.yaml").write_text(own + "".join(map(MORE_POOL.format, range(more.pools))))
 
     def command(*words: str) -> str:
         done = subprocess.run(
@@ -164,6 +190,8 @@ def gateway(
 
     command("migrate", "--verbosity", "0")
     command("import_config", str(folder / "gateway.yaml"))
+    if more.keys:
+        command("shell", "--no-imports", "--command", MORE_KEYS.format(count=more.keys))
     key = json.loads(command("create_api_key", "bench", "--json"))["key"]
     port, log = free_port(), folder / "serve.log"
     serve = [*MANAGE, "serve", "--bind", f"127.0.0.1:{port}", "--workers", str(workers)]
@@ -172,6 +200,28 @@ def gateway(
         wait_for(f"http://127.0.0.1:{port}/health/ready", log)
         headers = [f"Authorization: Bearer {key}"]
         yield Contender(name, f"http://127.0.0.1:{port}", running.pid, model, headers)
+
+
+@contextlib.contextmanager
+def relay(work: Path, upstream_url: str) -> Iterator[Contender]:
+    """A relay that decides nothing, under the same server: what Python costs at least."""
+    port, log = free_port(), work / "relay.log"
+    env = {"PATH": os.environ["PATH"], "UPSTREAM_PORT": upstream_url.rpartition(":")[2]}
+    argv = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--worker-class",
+        "asgi",
+        "--workers",
+        "1",
+        "--keep-alive",
+        "75",
+    ]
+    argv += ["--bind", f"127.0.0.1:{port}", "--no-control-socket", "bench.relay:application"]
+    with process(argv, MEASURED_CORE, log, env) as running:
+        wait_for(f"http://127.0.0.1:{port}/health", log)
+        yield Contender("bare relay", f"http://127.0.0.1:{port}", running.pid)
 
 
 @contextlib.contextmanager
