@@ -27,6 +27,19 @@ settings.register_profile("long", max_examples=5_000, deadline=None)
 if LONG:
     settings.load_profile("long")
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
+# With TEST_STORES_ONLY a second run on other stores leaves out what would do exactly the same again.
+STORES_ONLY = bool(os.environ.get("TEST_STORES_ONLY"))
+SAME_AGAIN = pytest.StashKey[int]()
+STORE_FIXTURES = {"db", "transactional_db", "django_db_setup", "redis_url"}
+SERVER_ROOMS = {"e2e", "dashboard", "long", "gateway_project"}
+
+
+def _meets_a_store(item: pytest.Item) -> bool:
+    """Whether a test reads or writes a database or a cache, itself or through a server that it starts."""
+    marks = {mark.name for mark in item.iter_markers()}
+    if marks & {*TIERS, "django_db"} or STORE_FIXTURES & set(getattr(item, "fixturenames", ())):
+        return True
+    return bool(SERVER_ROOMS & set(item.path.parts))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -42,6 +55,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             left_out[tier] += 1
         (dropped if lacking else kept).append(item)
     config.stash[LEFT_OUT] = left_out
+    config.stash[SAME_AGAIN] = 0
+    if STORES_ONLY:
+        same = [item for item in kept if not _meets_a_store(item)]
+        config.stash[SAME_AGAIN] = len(same)
+        dropped += same
+        kept = [item for item in kept if _meets_a_store(item)]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
@@ -52,6 +71,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     for tier, count in config.stash.get(LEFT_OUT, {}).items():
         if count:
             terminalreporter.write_line(f"{count} tests of {tier} left out: {TIERS[tier][1]}.")
+    if same := config.stash.get(SAME_AGAIN, 0):
+        terminalreporter.write_line(f"{same} tests that meet no store left out: TEST_STORES_ONLY is set.")
 
 
 @pytest.fixture(scope="session")
