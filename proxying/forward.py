@@ -7,6 +7,7 @@ from then on an upstream failure ends the stream with an error event.
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from proxying.adapters import adapter_for
 from proxying.adapters.base import ClientBody, Form, Target, UpstreamRequest
@@ -29,6 +30,8 @@ from routing import policies, signing
 from routing.kinds import KINDS
 from routing.types import Affinity, Candidate, Endpoint, Provider, Refusal, RouteRequest
 
+_COUNT_TOKENS: Final = Endpoint.COUNT_TOKENS
+
 
 async def forward(exchange: Exchange, body: ClientBody, route: RouteRequest, up: Upstreams) -> Answer:
     """Decide once, then try the decision's candidates in their order; the answer of the first that serves.
@@ -40,7 +43,7 @@ async def forward(exchange: Exchange, body: ClientBody, route: RouteRequest, up:
         InvalidRequestError: no candidate's wire format can express the request.
     """
     # Counting tokens takes no turn of the answers: no ticket, no pin.
-    decide = up.resolver.peek if route.endpoint is Endpoint.COUNT_TOKENS else up.resolver.resolve
+    decide = up.resolver.peek if route.endpoint is _COUNT_TOKENS else up.resolver.resolve
     decision = await decide(route)
     exchange.decision, exchange.affinity = decision, decision.affinity
     if decision.refusal is not None:
@@ -166,7 +169,7 @@ class _Loop:
         """
         exchange, decision = self.exchange, self.exchange.decision
         exchange.served = candidate
-        if decision is None or decision.pin_key is None or self.body.endpoint is Endpoint.COUNT_TOKENS:
+        if decision is None or decision.pin_key is None or self.body.endpoint is _COUNT_TOKENS:
             return
         if decision.affinity is Affinity.HIT:
             if candidate is decision.order[0]:

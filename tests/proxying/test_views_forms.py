@@ -444,6 +444,28 @@ async def test_client_that_leaves_ends_the_upload() -> None:
     assert (row.attempts[0]["error"], dict(circuits)) == ("client_gone", {})
 
 
+async def test_client_that_leaves_ends_an_answer_that_began_before_its_upload_was_over() -> None:
+    event = b'data: {"type":"transcript.text.delta","delta":"Hel"}\n\n'
+    says = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    early = Early(reads=1000, says=says + b"%x\r\n%b\r\n" % (len(event), event))
+    async with (
+        early.running() as address,
+        listening(table({"a": address})) as door,
+        Client(door.port) as client,
+    ):
+        body = form(SOUND * 40)
+        await begun(client, body, 100_000)
+        await asyncio.sleep(0.05)
+        client.writer.write(body[100_000:200_000])
+        await client.reader.readuntil(event)
+        client.leave()
+        await asyncio.wait_for(early.gone.wait(), 1)
+        (row,) = await door.gateway.records()
+        circuits = door.gateway.runtime.health.view().circuits
+        await released(door.gateway)
+    assert (row.status, row.outcome, row.streamed, dict(circuits)) == (200, "client_gone", True, {})
+
+
 async def test_slow_client_is_not_its_providers_fault(upstream) -> None:
     """``FAST`` gives the provider 0.4 s for its first byte; the client takes longer for its body."""
     up = await upstream(body=SAID.body)
