@@ -79,7 +79,7 @@ def test_a_try_is_stopped(answering, visit):
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("region", name="Answer")).to_have_text("Hello ", use_inner_text=True)
     page.get_by_role("button", name="Stop").click()
-    expect(page.locator("#progress")).to_contain_text("Stopped")
+    expect(page.locator("#said")).to_contain_text("Stopped")
     (record,) = recorded()
     assert (record.outcome, record.source) == ("client_gone", "try_it")
 
@@ -121,3 +121,17 @@ def test_a_request_is_copied_as_a_command(answering, visit):
     page.get_by_role("button", name="Copy link").click()
     expect(page.locator(".copied")).to_have_count(2)
     assert page.evaluate("navigator.clipboard.readText()") == page.url
+
+
+def test_what_was_sent_is_for_everybody(answering, visit):
+    """Axe finds nothing, and no small screen is too small."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = visit(viewport={"width": 360, "height": 740}).open("/dashboard/try/?model=chat&assume=a/m=503")
+    page.get_by_role("button", name="Send").click()
+    page.get_by_role("region", name="What was sent").wait_for()
+    for summary in page.locator("#sent summary").all():
+        summary.click()
+    faults = [(fault["id"], fault["nodes"][0]["target"]) for fault in Axe().run(page).response["violations"]]
+    assert faults == []
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0

@@ -75,6 +75,12 @@
     if (!ended) throw new Error("The connection to the gateway broke off before the answer's end.");
   }
 
+  // The seconds are for the eye alone; what is spoken is how it ended.
+  function tellEnd(text) {
+    progress.textContent = text;
+    Sluice.say(text);
+  }
+
   function busy(on) {
     send.disabled = on;
     stop.hidden = !on;
@@ -83,7 +89,7 @@
 
   async function start() {
     if (!question.elements.model.value.trim()) {
-      progress.textContent = "Name a model first.";
+      tellEnd("Name a model first.");
       question.elements.model.focus();
       return;
     }
@@ -111,7 +117,7 @@
       underWay = null;
       busy(false);
     }
-    progress.textContent = outcome;
+    tellEnd(outcome);
   }
 
   // A pool with all others pretended down: one press instead of many selects.
