@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.gateway import Gateway, pool_of
-from tests.clients.langchain_suite import png
+from tests.clients.pictures import png
 from tests.clients.vendors import CHOSEN
 
 FUNCTIONS = """

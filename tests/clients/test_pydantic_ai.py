@@ -18,8 +18,8 @@ from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
 from tests.clients.gateway import Gateway, pool_of
-from tests.clients.langchain_suite import png
 from tests.clients.mind import THOUGHT
+from tests.clients.pictures import png
 from tests.clients.vendors import CHOSEN
 
 

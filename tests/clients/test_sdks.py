@@ -17,8 +17,8 @@ from openai.types.responses import Response
 from routing.kinds import KINDS
 from routing.types import Endpoint
 from tests.clients.gateway import Gateway, pool_of
-from tests.clients.langchain_suite import png
 from tests.clients.mind import VECTOR
+from tests.clients.pictures import png
 from tests.clients.vendors import VENDORS
 
 PICTURE = base64.b64encode(png()).decode()

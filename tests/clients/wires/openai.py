@@ -71,8 +71,6 @@ class OpenAI:
         return asked
 
     def write(self, said: Said, asked: Asked) -> Reply:
-        if asked.prompt and not said.text and not said.calls:
-            raise AssertionError("Nothing to say.")
         if not asked.stream:
             return Reply(compact(_whole(said, asked)))
         chunks = [b"data: " + compact(chunk) + b"\n\n" for chunk in _chunks(said, asked)]
