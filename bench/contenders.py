@@ -157,13 +157,14 @@ def gateway(
     cache_url: str = "",
     model: str = "priority-pool",
     workers: int = 1,
+    *,
     configuration: str = "",
     more: More = NO_MORE,
 ) -> Iterator[Contender]:
     """Sluice as `serve` starts it: everything on, nothing of a developer's environment.
 
     One worker has a core of its own; several share what the machine has with the load. ``more`` is what is
-    configured beside the pools that are called.
+    configured beside the pools that are called; ``configuration`` is another file altogether.
     """
     name = "sluice" if not cache_url else "sluice, weighted pool, Redis"
     folder = work / f"gateway-{free_port()}"

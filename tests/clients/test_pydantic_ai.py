@@ -174,6 +174,7 @@ async def test_thinking_goes_on_after_a_tool(model: Model, request: pytest.Fixtu
     result = await weather_agent(model, model_settings=settings).run("The weather in 'Oslo'?")
     assert "Sun in Oslo" in result.output
     answers = [one for one in result.all_messages() if isinstance(one, ModelResponse)]
-    thoughts = [part.content for one in answers for part in one.parts if isinstance(part, ThinkingPart)]
+    parts = [part for one in answers for part in one.parts if isinstance(part, ThinkingPart)]
+    thoughts = [part.content for part in parts if part.content]  # one without words holds a signature
     case = request.node.callspec.id
     assert thoughts == [THOUGHT] * THOUGHTS.get(case, 2)
