@@ -80,7 +80,8 @@ class Providers:
         elif kind is not None and not kind.default_base_url:
             self.notes.fault((*path, "base_url"), refusals.no_base_url(kind.name))
         address = section.base_url or (kind.default_base_url if kind is not None else "")
-        if kind is not None and (problem := refusals.region(kind, address, section.options)):
+        problem = refusals.region(kind, address, section.options) if kind is not None else ""
+        if problem := problem or refusals.choices(section.options):
             self.notes.fault((*path, "options"), problem)
 
     def _moves(self, before: Fields, after: Fields) -> bool:

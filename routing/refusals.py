@@ -41,8 +41,9 @@ POOL_HAS_NAME: Final = "a pool has this name; an alias and a pool cannot share o
 ALIAS_HAS_NAME: Final = "an alias has this name; an alias and a pool cannot share one"
 OTHER_HOST: Final = "the base URL leads to another host than before: give the key again"
 
-_ENDPOINTS: Final = ("/chat/completions", "/embeddings")
+_ENDPOINTS: Final = ("/chat/completions", "/embeddings", "/responses")
 _PROVIDER_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
+_CHOICES: Final = {"responses": ("native", "translated"), "hosted_tools": ("drop",)}
 
 
 def sentence(problem: str) -> str:
@@ -211,6 +212,14 @@ def region(kind: Kind, address: str, given: Mapping[str, str]) -> str:
         return (
             f'the option "region" is required for the type {kind.name} without a base_url, such as us-east-1'
         )
+    return ""
+
+
+def choices(given: Mapping[str, str]) -> str:
+    """The options that have a few values only."""
+    for name, values in _CHOICES.items():
+        if name in given and given[name] not in values:
+            return f'the option "{name}" must be {" or ".join(values)}'
     return ""
 
 

@@ -71,7 +71,8 @@ def check_provider(values: Values) -> None:
         problems["base_url"] = refusals.no_base_url(kind.name)
     if kind is not None and not problems["options"]:
         address = values["base_url"] or kind.default_base_url
-        problems["options"] = refusals.region(kind, address, values["options"])
+        given = values["options"]
+        problems["options"] = refusals.region(kind, address, given) or refusals.choices(given)
     for column in ("connect_timeout_s", "first_byte_timeout_s", "idle_timeout_s", "total_timeout_s"):
         problems[column] = "" if values[column] is None else refusals.seconds(values[column])
     if values["max_in_flight"] is not None:

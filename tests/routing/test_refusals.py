@@ -127,6 +127,14 @@ PROVIDERS = [
         "options",
         "options",
     ),
+    Case(
+        'the option "responses" must be native or translated',
+        "options: {responses: yes please}",
+        {"options": {"responses": "yes please"}},
+        {"options": '{"responses": "yes please"}'},
+        "options",
+        "options",
+    ),
     *[
         Case(
             says,
