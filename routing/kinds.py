@@ -81,6 +81,7 @@ class Kind:
 #   openai_parameters   takes max_completion_tokens, safety_identifier; reasoning models refuse sampling
 #   no_effort           refuses reasoning_effort
 #   top_k               takes top_k
+#   claude_marks        takes cache_control, and Claude's signed thinking as reasoning_details
 #   reasoning_back      wants the reasoning of earlier turns back, as reasoning_content
 #   signed_calls        wants the extra_content of tool calls back, which signs them
 _ROWS: Final = (
@@ -209,7 +210,7 @@ _ROWS: Final = (
         endpoints=CHAT_ONLY,
         signs_for="bedrock",
         lists_models=False,
-        quirks=frozenset({"top_k"}),
+        quirks=frozenset({"top_k", "claude_marks"}),
     ),
     Kind("ollama", "Ollama", default_base_url="http://127.0.0.1:11434/v1", needs_key=False),
     Kind(

@@ -11,6 +11,7 @@ from proxying.adapters.base import Usage
 from proxying.adapters.chat_message import NewId, calls_of, reasoning_of, text_of, tool_id
 from proxying.adapters.gateway_thinking import SIGNATURE_TEXT
 from proxying.adapters.openai_usage import read_usage
+from proxying.adapters.reasoning_details import thinking_blocks
 
 _STOP_REASONS: Final = {
     "stop": "end_turn",
@@ -91,7 +92,9 @@ def messages_answer(answer: dict[str, Any], new_id: NewId) -> dict[str, Any]:
 def _content(message: dict[str, Any], new_id: NewId) -> list[dict[str, Any]]:
     content: list[dict[str, Any]] = []
     thought = reasoning_of(message)
-    if thought:
+    signed = thinking_blocks(message.get("reasoning_details"))
+    content += signed
+    if thought and not signed:
         content.append({"type": "thinking", "thinking": thought, "signature": SIGNATURE_TEXT})
     text = text_of(message.get("content")) + text_of(message.get("refusal"))
     if text:

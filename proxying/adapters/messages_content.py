@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from proxying.adapters import reasoning_details
 from proxying.adapters.dialects import refuse
+from proxying.adapters.gateway_thinking import is_gateway_made
 from proxying.adapters.json_text import request_text
 
 _THINKING: Final = ("thinking", "redacted_thinking")
@@ -12,8 +14,11 @@ _ERROR_PREFIX: Final = "Error: "
 _ROLES: Final = ("user", "assistant", "system")
 
 
-def system_message(system: Any) -> list[dict[str, Any]]:
+def system_message(system: Any, *, with_marks: bool = False) -> list[dict[str, Any]]:
     """The instructions as a first message; none when there are none."""
+    if with_marks and isinstance(system, list) and any(_has_mark(block) for block in system):
+        parts = [_marked(_text_part(block, f"system[{n}]"), block) for n, block in enumerate(system)]
+        return [{"role": "system", "content": parts}]
     if isinstance(system, str):
         text = system
     elif isinstance(system, list):
@@ -25,10 +30,13 @@ def system_message(system: Any) -> list[dict[str, Any]]:
     return [{"role": "system", "content": text}] if text else []
 
 
-def chat_messages(message: Any, where: str, *, with_reasoning: bool = False) -> list[dict[str, Any]]:
+def chat_messages(
+    message: Any, where: str, *, with_reasoning: bool = False, with_marks: bool = False
+) -> list[dict[str, Any]]:
     """One message as one or more: results of tools are messages of their own, before the rest.
 
-    ``with_reasoning`` sends the thinking of earlier turns along, for providers that want it back.
+    ``with_reasoning`` sends the thinking of earlier turns along, for providers that want it back;
+    ``with_marks`` what Claude's providers alone understand: ``cache_control``, and signed thinking.
 
     Raises:
         InvalidRequestError: a block has no place in chat completions.
@@ -42,23 +50,39 @@ def chat_messages(message: Any, where: str, *, with_reasoning: bool = False) -> 
     if not isinstance(content, list):
         raise refuse(f"{where}.content", "A text or a list of blocks is expected.")
     if role == "system":
-        return system_message(content)
+        return system_message(content, with_marks=with_marks)
     if role == "assistant":
-        return _assistant(content, where, with_reasoning=with_reasoning)
-    return _user(content, where)
+        said = _assistant(content, where, with_reasoning=with_reasoning)
+        return _with_marks(said, content) if with_marks else said
+    return _user(content, where, with_marks=with_marks)
 
 
-def _user(content: list[Any], where: str) -> list[dict[str, Any]]:
+def _with_marks(said: list[dict[str, Any]], content: list[Any]) -> list[dict[str, Any]]:
+    """The assistant's message with the thinking that led to it, as it was signed, and its cache marks."""
+    details = [
+        reasoning_details.detail(block, index)
+        for index, block in enumerate(content)
+        if isinstance(block, dict) and not is_gateway_made(block)
+    ]
+    for message in said:
+        signed = [detail for detail in details if detail is not None]
+        message.update({"reasoning_details": signed} if signed else {})
+        for block in content:
+            _marked(message, block)
+    return said
+
+
+def _user(content: list[Any], where: str, *, with_marks: bool) -> list[dict[str, Any]]:
     results: list[dict[str, Any]] = []
     parts: list[dict[str, Any]] = []
     for number, block in enumerate(content):
         place = f"{where}.content[{number}]"
         if isinstance(block, dict) and block.get("type") == "tool_result":
             result, pictures = _tool_message(block, place)
-            results.append(result)
+            results.append(_marked(result, block) if with_marks else result)
             parts += pictures
         else:
-            parts.append(_part(block, place))
+            parts.append(_marked(_part(block, place), block) if with_marks else _part(block, place))
     return [*results, {"role": "user", "content": _simplest(parts)}] if parts else results
 
 
@@ -120,7 +144,21 @@ def _part(block: Any, where: str) -> dict[str, Any]:
         return {"type": "image_url", "image_url": {"url": _address(source, where)}}
     if kind == "document" and isinstance(source, dict):
         return _document(block, source, where)
+    return _text_part(block, where)
+
+
+def _text_part(block: Any, where: str) -> dict[str, Any]:
     return {"type": "text", "text": _text_of(block, where)}
+
+
+def _has_mark(block: Any) -> bool:
+    return isinstance(block, dict) and isinstance(block.get("cache_control"), dict)
+
+
+def _marked(written: dict[str, Any], block: Any) -> dict[str, Any]:
+    if _has_mark(block):
+        written["cache_control"] = block["cache_control"]
+    return written
 
 
 def _document(block: dict[str, Any], source: dict[str, Any], where: str) -> dict[str, Any]:
@@ -154,4 +192,4 @@ def _text_of(block: Any, where: str) -> str:
 
 def _simplest(parts: list[dict[str, Any]]) -> Any:
     """One text alone is sent as a text: every vendor takes that."""
-    return parts[0]["text"] if len(parts) == 1 and parts[0]["type"] == "text" else parts
+    return parts[0]["text"] if len(parts) == 1 and parts[0].keys() == {"type", "text"} else parts

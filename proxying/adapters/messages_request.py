@@ -42,14 +42,14 @@ def chat_request(data: dict[str, Any], target: Target) -> dict[str, Any]:
     quirks = kind_of(target.provider).quirks
     is_openai = "openai_parameters" in quirks
     written: dict[str, Any] = {"model": target.model}
-    written["messages"] = _messages(data, with_reasoning="reasoning_back" in quirks)
+    written["messages"] = _messages(data, quirks)
     written["max_completion_tokens" if is_openai else "max_tokens"] = _max_tokens(data)
     written.update((name, data[name]) for name in _SAME if data.get(name) is not None)
     if "top_k" in quirks and data.get("top_k") is not None:
         written["top_k"] = data["top_k"]
     if data.get("stop_sequences"):
         written["stop"] = data["stop_sequences"]
-    _add_tools(written, data)
+    _add_tools(written, data, with_marks="claude_marks" in quirks)
     _add_format(written, data)
     reasons = bool(_REASONING_MODEL.search(target.model))
     effort = _effort(data)
@@ -68,13 +68,15 @@ def chat_request(data: dict[str, Any], target: Target) -> dict[str, Any]:
     return written
 
 
-def _messages(data: dict[str, Any], *, with_reasoning: bool) -> list[dict[str, Any]]:
+def _messages(data: dict[str, Any], quirks: frozenset[str]) -> list[dict[str, Any]]:
     given = data.get("messages")
     if not isinstance(given, list) or not given:
         raise refuse("messages", "A list of messages is expected.")
-    messages = system_message(data.get("system"))
+    with_reasoning, with_marks = "reasoning_back" in quirks, "claude_marks" in quirks
+    messages = system_message(data.get("system"), with_marks=with_marks)
     for number, message in enumerate(given):
-        messages += chat_messages(message, f"messages[{number}]", with_reasoning=with_reasoning)
+        place = f"messages[{number}]"
+        messages += chat_messages(message, place, with_reasoning=with_reasoning, with_marks=with_marks)
     return messages
 
 
@@ -85,13 +87,16 @@ def _max_tokens(data: dict[str, Any]) -> int:
     return value
 
 
-def _add_tools(written: dict[str, Any], data: dict[str, Any]) -> None:
+def _add_tools(written: dict[str, Any], data: dict[str, Any], *, with_marks: bool) -> None:
     tools = data.get("tools")
     if tools is not None and not isinstance(tools, list):
         raise refuse("tools", "A list is expected.")
     if not tools:
         return
     written["tools"] = [_tool(tool, f"tools[{n}]") for n, tool in enumerate(tools)]
+    for tool, given in zip(written["tools"], tools, strict=True):
+        if with_marks and isinstance(given.get("cache_control"), dict):
+            tool["cache_control"] = given["cache_control"]
     choice = data.get("tool_choice")
     if choice is None:
         return

@@ -10,6 +10,7 @@ from proxying import sse
 from proxying.adapters.chat_message import NewId, calls_of, reasoning_of, text_of, usage_of
 from proxying.adapters.gateway_thinking import SIGNATURE_TEXT
 from proxying.adapters.messages_answer import message_id, messages_usage, stop_reason
+from proxying.adapters.reasoning_details import CLAUDE
 from proxying.adapters.streamed_calls import CallOrder, StreamedCall
 
 # Kind of a block: how it begins, and the delta that carries its text.
@@ -31,6 +32,7 @@ class MessagesEvents:
         self._new_id = new_id
         self._has_started = False
         self._kind = ""
+        self._signature = ""
         self._call: StreamedCall | None = None
         self._calls = CallOrder(new_id, "toolu")
         self._has_tools = False
@@ -75,6 +77,9 @@ class MessagesEvents:
             thought = reasoning_of(delta)
             if thought:
                 self._say("thinking", thought, written)
+            details = delta.get("reasoning_details")
+            for detail in details if isinstance(details, list) else ():
+                self._sign(detail, written)
             text = text_of(delta.get("content"))
             refusal = delta.get("refusal")
             if refusal:
@@ -87,10 +92,24 @@ class MessagesEvents:
         self._finish = choice.get("finish_reason") or self._finish
 
     def _say(self, kind: str, text: str, written: list[bytes]) -> None:
-        if self._kind != kind:
+        if self._kind != kind or self._signature:  # a signature ends its block
             self._close_all(written)
             self._open(kind, _STARTS[kind], written)
         written.append(self._delta(text))
+
+    def _sign(self, detail: Any, written: list[bytes]) -> None:
+        """What Claude's providers say of the thinking: its signature, or thoughts that nobody may read."""
+        if not isinstance(detail, dict) or detail.get("format") != CLAUDE:
+            return
+        if detail.get("type") == "reasoning.encrypted":
+            self._close_all(written)
+            block = {"type": "redacted_thinking", "data": detail.get("data") or ""}
+            self._open("redacted_thinking", block, written)
+        elif detail.get("signature"):
+            if self._kind != "thinking":  # the thoughts themselves may be left out
+                self._close_all(written)
+                self._open("thinking", _STARTS["thinking"], written)
+            self._signature = str(detail["signature"])
 
     def _tool(self, delta: dict[str, Any], written: list[bytes]) -> None:
         call = self._calls.take(delta)
@@ -126,7 +145,7 @@ class MessagesEvents:
             )
         )
         head = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%d,'
-        self._delta_head = head % self._index + _DELTAS[kind]
+        self._delta_head = head % self._index + _DELTAS.get(kind, b"")
 
     def _delta(self, text: str) -> bytes:
         return self._delta_head + orjson.dumps(text) + b"}}\n\n"
@@ -135,11 +154,11 @@ class MessagesEvents:
         if not self._kind:
             return
         if self._kind == "thinking":
-            signature = {"type": "signature_delta", "signature": SIGNATURE_TEXT}
+            signature = {"type": "signature_delta", "signature": self._signature or SIGNATURE_TEXT}
             signed = {"type": "content_block_delta", "index": self._index, "delta": signature}
             written.append(_event(b"content_block_delta", signed))
         written.append(_event(b"content_block_stop", {"type": "content_block_stop", "index": self._index}))
-        self._kind, self._call = "", None
+        self._kind, self._signature, self._call = "", "", None
 
     def _close_all(self, written: list[bytes]) -> None:
         """Nothing may stay open or waiting: calls that waited are written now."""

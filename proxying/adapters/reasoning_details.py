@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-_FORMAT: Final = "anthropic-claude-v1"
+CLAUDE: Final = "anthropic-claude-v1"
 
 
 def detail(block: dict[str, Any], index: int) -> dict[str, Any] | None:
@@ -19,14 +19,14 @@ def detail(block: dict[str, Any], index: int) -> dict[str, Any] | None:
             "type": "reasoning.text",
             "text": block.get("thinking") or "",
             "signature": block.get("signature") or None,
-            "format": _FORMAT,
+            "format": CLAUDE,
             "index": index,
         }
     if block.get("type") == "redacted_thinking":
         return {
             "type": "reasoning.encrypted",
             "data": block.get("data") or "",
-            "format": _FORMAT,
+            "format": CLAUDE,
             "index": index,
         }
     return None
@@ -40,7 +40,7 @@ def thinking_blocks(details: Any) -> list[dict[str, Any]]:
     """
     gathered: dict[int, dict[str, Any]] = {}
     for entry in details if isinstance(details, list) else ():
-        if not isinstance(entry, dict) or entry.get("format") != _FORMAT:
+        if not isinstance(entry, dict) or entry.get("format") != CLAUDE:
             continue
         index = entry.get("index")
         known = gathered.setdefault(index if isinstance(index, int) else len(gathered), {})

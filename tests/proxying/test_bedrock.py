@@ -339,6 +339,61 @@ async def test_openai_client_is_served(upstream, kinds):
     assert (got.usage.prompt_tokens, got.usage.prompt_tokens_details.cached_tokens) == (11, 2)
 
 
+SIGNED = {"reasoningText": {"text": "Hm.", "signature": "sig"}}
+HIDDEN = {"redactedContent": "ZGF0YQ=="}
+THINKING = whole(
+    {"reasoningContent": SIGNED},
+    {"reasoningContent": HIDDEN},
+    {"text": "Let me see."},
+    {"toolUse": {"toolUseId": "t1", "name": "weather", "input": {}}},
+    reason="tool_use",
+)
+THINKING_STREAM = streamed(
+    BEGIN,
+    *[delta(0, reasoningContent={name: text}) for name, text in SIGNED["reasoningText"].items()],
+    stop(0),
+    delta(1, reasoningContent=HIDDEN),
+    stop(1),
+    delta(2, text="Let me see."),
+    stop(2),
+    start(3, toolUse={"toolUseId": "t1", "name": "weather"}),
+    stop(3),
+    *ending("tool_use"),
+)
+
+
+async def test_thinking_and_cache_marks_of_anthropics_client_go_around(upstream):
+    """Claude Code at Bedrock: prompts are cached, and thinking goes on across tools."""
+    mark = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    point = {"cachePoint": {"type": "default", "ttl": "1h"}}
+    fields = {
+        "model": "pool",
+        "max_tokens": 4000,
+        "system": [{"type": "text", "text": "Be kind.", **mark}],
+        "tools": [{"name": "weather", "input_schema": {"type": "object"}, **mark}],
+    }
+    async with sdks(upstream, "bedrock") as (_, talks, bedrock):
+        bedrock.script(THINKING, THINKING_STREAM, HELLO)
+        got = await talks.messages.create(messages=ASKED, **fields)
+        async with talks.messages.stream(messages=ASKED, **fields) as stream:
+            final = await stream.get_final_message()
+        result = {"type": "tool_result", "tool_use_id": "t1", "content": "warm", **mark}
+        turns = [*ASKED, {"role": "assistant", "content": got.content}, {"role": "user", "content": [result]}]
+        await talks.messages.create(messages=turns, **fields)
+    for answer in (got, final):
+        thought, hidden, text, call = answer.content
+        assert (thought.thinking, thought.signature, hidden.data) == ("Hm.", "sig", "ZGF0YQ==")
+        assert (text.text, call.name, call.input) == ("Let me see.", "weather", {})
+    sent = bedrock.requests[2].json
+    assert sent["system"] == [{"text": "Be kind."}, point]
+    assert sent["toolConfig"]["tools"][1] == point
+    assert [next(iter(block)) for block in sent["messages"][1]["content"]] == [
+        *("reasoningContent", "reasoningContent", "text", "toolUse")
+    ]
+    assert sent["messages"][1]["content"][:2] == [{"reasoningContent": SIGNED}, {"reasoningContent": HIDDEN}]
+    assert sent["messages"][2]["content"][1] == point
+
+
 async def test_responses_are_served(upstream):
     async with sdks(upstream, "bedrock") as (chats, _, bedrock):
         bedrock.script(HELLO, HELLO_STREAM)

@@ -9,12 +9,13 @@ import json
 import pytest
 
 from proxying import sse
-from proxying.adapters import ADAPTERS
+from proxying.adapters import ADAPTERS, reasoning_details
 from proxying.adapters.base import ClientBody, Target, Usage
 from proxying.adapters.gateway_thinking import SIGNATURE_TEXT
 from proxying.adapters.messages_answer import messages_answer
 from proxying.adapters.messages_request import chat_request
 from proxying.adapters.messages_stream import MessagesEvents
+from proxying.adapters.reasoning_details import thinking_blocks
 from proxying.errors import InvalidRequestError, UpstreamProtocolError, UpstreamStatusError
 from proxying.schemas import parse_body
 from routing.types import Endpoint, Provider
@@ -440,3 +441,69 @@ def test_error_in_a_stream_carries_what_came_before_as_events():
     names = [one.name for one in events_of(caught.value.partial)]
     assert names == [b"message_start", b"content_block_start", b"content_block_delta"]
     assert caught.value.status == 503
+
+
+# Claude's marks, at providers that take them
+
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+SIGNED = {"type": "thinking", "thinking": "Hm.", "signature": "sig"}
+HIDDEN = {"type": "redacted_thinking", "data": "ZGF0YQ=="}
+GATEWAYS = {"type": "thinking", "thinking": "Mine.", "signature": "gateway:unsigned"}
+TALK = {
+    "system": [{"type": "text", "text": "Be kind."}, {"type": "text", "text": "Be brief.", **MARK}],
+    "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "a", **MARK}]},
+        {"role": "assistant", "content": [SIGNED, HIDDEN, GATEWAYS, {"type": "text", "text": "b", **MARK}]},
+        {"role": "user", "content": "c"},
+    ],
+}
+
+
+def test_marks_go_along_where_they_are_understood():
+    """A mark on the assistant's words stands on its message; thinking that the gateway made stays here."""
+    where = Target(Provider("b", "bedrock", "https://b.example"), "m")
+    system, first, said, last = chat_request({**TALK, "max_tokens": 9}, where)["messages"]
+    assert system["content"] == TALK["system"]
+    assert first["content"] == [{"type": "text", "text": "a", **MARK}]
+    assert (said["content"], said["cache_control"]) == ("b", MARK["cache_control"])
+    assert thinking_blocks(said["reasoning_details"]) == [SIGNED, HIDDEN]
+    assert last == {"role": "user", "content": "c"}
+
+
+def test_marks_stay_where_they_are_not_understood():
+    where = Target(Provider("o", "openai_compatible", "https://o.example"), "m")
+    assert chat_request({**TALK, "max_tokens": 9}, where)["messages"] == [
+        {"role": "system", "content": "Be kind.\nBe brief."},
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+    ]
+
+
+def test_signed_thoughts_of_a_stream_are_blocks_of_their_own():
+    """One whose words are left out, one nobody may read, two in a row, and one of another vendor's."""
+
+    def detail(block, index):
+        return {"reasoning_details": [reasoning_details.detail(block, index)]}
+
+    raw = b"".join(
+        [
+            chunk(detail({"type": "thinking", "signature": "s0"}, 0)),
+            chunk(detail(HIDDEN, 1)),
+            chunk({"reasoning_content": "one"}),
+            chunk(detail({"type": "thinking", "signature": "s2"}, 2)),
+            chunk({"reasoning_content": "two", "reasoning_details": [{"format": "other", "signature": "x"}]}),
+            chunk({"content": "So."}),
+            chunk({}, "stop"),
+            b"data: [DONE]\n\n",
+        ]
+    )
+    writer = MessagesEvents(lambda: "x")
+    assert message_of(b"".join(writer.write(one) for one in events_of(raw)))["content"] == [
+        {"type": "thinking", "thinking": "", "signature": "s0"},
+        HIDDEN,
+        {"type": "thinking", "thinking": "one", "signature": "s2"},
+        {"type": "thinking", "thinking": "two", "signature": "gateway:unsigned"},
+        {"type": "text", "text": "So."},
+    ]
