@@ -20,7 +20,7 @@ from proxying.adapters.responses_stream import ResponsesEvents
 from proxying.errors import InvalidRequestError, UpstreamProtocolError
 from proxying.schemas import parse_body
 from routing.types import Endpoint, Provider
-from tests.proxying.adapters.dialect_streams import chunk, events_of, response_of, usage_chunk
+from tests.proxying.adapters.dialect_streams import chunk, event, events_of, response_of, usage_chunk
 
 ADAPTER = ADAPTERS["openai"]
 HI = [{"role": "user", "content": "hi"}]
@@ -408,6 +408,50 @@ def test_anthropic_gets_its_signature_back():
         {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"},
         {"type": "tool_use", "id": "c1", "name": "f", "input": {"a": 1}},
     ]
+
+
+THOUGHT = {"type": "thinking", "thinking": "Hm. So.", "signature": "c2ln"}
+HIDDEN = {"type": "redacted_thinking", "data": "ZGF0YQ=="}
+USE = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}}
+ANTHROPIC = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_sequence": None}
+
+
+def anthropic_stream() -> bytes:
+    """Thoughts in two pieces with their signature, hidden ones, and a call."""
+    block, delta = "content_block_start", "content_block_delta"
+    return b"".join(
+        [
+            event("message_start", message={**ANTHROPIC, "content": [], "usage": {"input_tokens": 1}}),
+            event(block, index=0, content_block={"type": "thinking", "thinking": "", "signature": ""}),
+            event(delta, index=0, delta={"type": "thinking_delta", "thinking": "Hm. "}),
+            event(delta, index=0, delta={"type": "thinking_delta", "thinking": "So."}),
+            event(delta, index=0, delta={"type": "signature_delta", "signature": "c2ln"}),
+            event("content_block_stop", index=0),
+            event(block, index=1, content_block=HIDDEN),
+            event("content_block_stop", index=1),
+            event(block, index=2, content_block={**USE, "input": {}}),
+            event(delta, index=2, delta={"type": "input_json_delta", "partial_json": '{"a":1}'}),
+            event("content_block_stop", index=2),
+            event("message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 2}),
+            event("message_stop"),
+        ]
+    )
+
+
+def test_thoughts_of_anthropic_make_the_whole_way_and_back():
+    """What was streamed and what came whole are sent back as the same signed blocks."""
+    adapter = ADAPTERS["anthropic"]
+    stream = adapter.stream(request(stream=True), target("anthropic"))
+    raw = json.dumps(
+        {**ANTHROPIC, "content": [THOUGHT, HIDDEN, USE], "stop_reason": "tool_use", "usage": {}}
+    ).encode()
+    whole = json.loads(adapter.parse_response(200, {}, raw, request()).body)["output"]
+    streamed_output = response_of(stream.feed(anthropic_stream()) + stream.end())["output"]
+    result = {"type": "function_call_output", "call_id": "toolu_1", "output": "done"}
+    for output in (whole, streamed_output):
+        body = request(input=[*HI, *output, result])
+        sent = json.loads(adapter.build_request(body, target("anthropic"), {}).body)
+        assert sent["messages"][1]["content"] == [THOUGHT, HIDDEN, USE]
 
 
 def test_headers_of_openai_stay_here():
