@@ -13,7 +13,7 @@ from proxying.models import RequestRecord
 
 PAGE_SIZE: Final = 50
 # How long PostgreSQL may walk along the newest rows, and then gather all that match.
-WALK_MS: Final = 150
+WALK_MS: Final = 100
 GATHER_MS: Final = 1_000
 SINCE: Final = {"15m": 15, "1h": 60, "6h": 360, "24h": 1_440, "7d": 10_080}
 OUTCOMES: Final = ("ok", "error", "cut", "client_gone")

@@ -36,7 +36,7 @@ def read_traffic(window_s: int = 300, *, pool: str | None = None, now: float | N
     now = time.time() if now is None else now
     first = int(now // SLICE_S) * SLICE_S - window_s + SLICE_S
     rows = (
-        _current(TrafficSlice.objects.filter(at__gte=_instant(first)))
+        _current(TrafficSlice.objects.filter(at__gte=_instant(first), at__lte=_instant(now + ALIVE_S)))
         .order_by("at", "pk")
         .values_list("at", "worker", "pools" if pool is None else _rows_of(pool), "in_flight")
     )
