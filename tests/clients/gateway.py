@@ -13,8 +13,10 @@ from routing.kinds import KINDS
 from tests.clients.upstream import KEY, Provider
 from tests.clients.vendors import CHOSEN, PREFIXES, VENDORS
 from tests.e2e.server import PASSED_ON, ROOT, Server, serving
-from tests.e2e.upstreams import PATIENT, providers
+from tests.e2e.upstreams import providers
 
+# Nothing here is slow on purpose: a busy machine must not look like a provider that is away.
+TIMEOUTS = "{connect: 30s, first_byte: 30s, idle: 30s, total: 60s}"
 # The gateway has an environment of its own: what the clients need is not installed there.
 PYTHON = str(ROOT / os.environ.get("TEST_GATEWAY_PYTHON", ".venv/bin/python"))
 
@@ -62,7 +64,7 @@ def configuration(upstreams: dict[str, Provider]) -> str:
             f"    base_url: {address}",
             "    api_key: ${VENDOR_KEY}",
             f"    models: ['{VENDORS[kind].model}']",
-            f"    timeouts: {PATIENT}",
+            f"    timeouts: {TIMEOUTS}",
         ]
     lines += ["models:", "  configured_provider_models_mode: allowlist", "routing:", "  model_pools:"]
     for kind in upstreams:
