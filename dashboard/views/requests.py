@@ -12,6 +12,7 @@ from dashboard.snippets import stub_curl
 from dashboard.traces import trace, traces, waterfall
 
 RECORDS = "proxying.view_requestrecord"
+LOOKS = tuple(str(number) for number in range(10))
 
 
 @page(permission=RECORDS)
@@ -51,7 +52,7 @@ def request_detail(request: HttpRequest, decision_id: str) -> HttpResponse:
     """One request: the decision, every attempt on a time axis, what it cost."""
     record = record_queries.record(decision_id)
     if record is None:
-        raise Http404(f"There is no record of {decision_id}.")
+        return _not_yet(request, decision_id)
     base_url = request.build_absolute_uri("/v1")
     context = {
         **common(request, "requests"),
@@ -64,3 +65,13 @@ def request_detail(request: HttpRequest, decision_id: str) -> HttpResponse:
             base_url, record.endpoint, record.requested_model, streamed=record.streamed
         )
     return render(request, "dashboard/request.html", context)
+
+
+def _not_yet(request: HttpRequest, decision_id: str) -> HttpResponse:
+    """A page that looks again each second: whoever has just sent the request is faster than its record."""
+    looked = request.GET.get("looked", "")
+    if looked not in LOOKS:
+        raise Http404(f"There is no record of {decision_id}.")
+    response = render(request, "dashboard/not_yet.html", {**common(request, "requests"), "id": decision_id})
+    response["Refresh"] = f"1; url={request.path}?looked={int(looked) + 1}"
+    return response

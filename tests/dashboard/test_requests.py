@@ -260,3 +260,15 @@ def test_detail_of_nothing_is_404(ada):
 
 def test_without_requests_the_page_tells_the_next_step(ada):
     assert "manage.py create_api_key first" in ada.get(URL).content.decode()
+
+
+def test_a_record_that_is_still_being_written_is_waited_for(ada):
+    url = f"{URL}{'a' * 32}/"
+    assert ada.get(url).status_code == 404
+    soon = ada.get(url, {"looked": "0"})
+    assert (soon.status_code, soon["Refresh"]) == (200, f"1; url={url}?looked=1")
+    assert "The record is being written" in soon.content.decode()
+    assert ada.get(url, {"looked": "9"})["Refresh"].endswith("?looked=10")
+    assert [ada.get(url, {"looked": looked}).status_code for looked in ("10", "-1", "x")] == [404] * 3
+    made = record(decision_id="a" * 32)
+    assert ada.get(url, {"looked": "3"}).context["trace"].record == made

@@ -129,7 +129,7 @@
     if ("cancel" in target.dataset) { if (cancel(target)) event.preventDefault(); }
     else if ("dismiss" in target.dataset) drop(target.closest(".toast"));
     else if ("keys" in target.dataset) document.getElementById("keys").showModal();
-    else if ("copyLink" in target.dataset) copy(location.href, target);
+    else if ("copyLink" in target.dataset) copy(location.origin + location.pathname, target);
     else copy((target.dataset.copy ? document.querySelector(target.dataset.copy) : target.parentElement.querySelector("pre")).textContent, target);
   });
   // Search fields ask while they are typed in; leaving one must not ask again under the operator's hands.
