@@ -70,9 +70,9 @@ def run() -> dict[str, float]:
     many = table(LISTED)
     taken = []
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.process_time()
         listed = router.listed(many, NO_HEALTH, now=0.0, expose_exact=False)
-        taken.append((time.perf_counter() - started) * 1e3)
+        taken.append((time.process_time() - started) * 1e3)
     assert len(listed) == LISTED
     result["list_of_1000_ms"] = round(statistics.median(taken), 2)
     return result
@@ -82,10 +82,10 @@ def median_us(work: Callable[[int], None]) -> float:
     """The median over rounds of the mean over a batch."""
     rounds = []
     for _ in range(ROUNDS):
-        started = time.perf_counter()
+        started = time.process_time()
         for place in range(BATCH):
             work(place)
-        rounds.append((time.perf_counter() - started) / BATCH * 1e6)
+        rounds.append((time.process_time() - started) / BATCH * 1e6)
     return round(statistics.median(rounds), 2)
 
 
