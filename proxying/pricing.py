@@ -9,10 +9,12 @@ from typing import Final
 _SELLERS: Final = {
     "anthropic": "anthropic",
     "azure_openai": "azure",
+    "bedrock": "aws",
     "cerebras": "cerebras",
     "deepseek": "deepseek",
     "fireworks": "fireworks",
     "gemini": "google",
+    "gemini_native": "google",
     "groq": "groq",
     "mistral": "mistral",
     "moonshot": "moonshotai",
