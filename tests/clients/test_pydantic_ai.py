@@ -64,8 +64,6 @@ THOUGHTS = {
     "responses-at-compatible": 0,
     "openai-at-anthropic": 1,
     "openai-at-bedrock": 1,
-    # Translated twice, signatures of others do not come along.
-    "anthropic-at-bedrock": 1,
 }
 
 

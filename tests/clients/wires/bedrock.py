@@ -25,6 +25,8 @@ NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 DOCUMENT = re.compile(r"[A-Za-z0-9()\[\]-]+( [A-Za-z0-9()\[\]-]+)*")
 STOPS = {"end": "end_turn", "stop": "stop_sequence", "length": "max_tokens", "calls": "tool_use"}
 SIGNATURE = "c2lnbmVkLWJ5LXRoZS1zY3JpcHQ="
+# A signature of the gateway's own never goes to a provider.
+FORGED = "gateway"
 
 
 class Bedrock:
@@ -141,7 +143,8 @@ class _Messages:
                 need(ID.fullmatch(held["toolUseId"]) and isinstance(held["input"], dict), "toolUse")
                 self._open[held["toolUseId"]] = held["name"]
             elif kind == "reasoningContent":
-                need(held["reasoningText"]["signature"] == SIGNATURE, "thinking: invalid signature")
+                signature = held["reasoningText"]["signature"]
+                need(signature and FORGED not in signature, "thinking: invalid signature")
             elif kind != "cachePoint":
                 self._block(block)
         need(
