@@ -30,7 +30,7 @@ def main() -> None:
         ]
         taken: list[list[float]] = [[] for _ in gateways]
         for gateway in gateways:
-            measure.wrk(gateway, "whole", CONNECTIONS, SECONDS)  # warm up
+            measure.wrk(gateway, measure.body(gateway.model, "whole"), CONNECTIONS, SECONDS)  # warm up
         for _ in range(ROUNDS):
             for gateway, times in zip(gateways, taken, strict=True):
                 row = measure.load(gateway, upstream, "whole", CONNECTIONS, SECONDS)

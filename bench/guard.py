@@ -29,7 +29,7 @@ def main() -> None:
     ):
         best: dict[str, float] = {}
         for contender in (relay, gateway):
-            measure.wrk(contender, "whole", CONNECTIONS, SECONDS)  # warm up
+            measure.wrk(contender, measure.body(contender.model, "whole"), CONNECTIONS, SECONDS)  # warm up
         for _ in range(ROUNDS):
             for contender in (relay, gateway):
                 row = measure.load(contender, upstream, "whole", CONNECTIONS, SECONDS)
