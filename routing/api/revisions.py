@@ -115,7 +115,7 @@ class Export(AdminView):
 
     @extend_schema(
         operation_id="export_revision",
-        responses={(200, "application/yaml"): OpenApiResponse(OpenApiTypes.STR)},
+        responses={(200, "application/yaml"): OpenApiResponse(OpenApiTypes.OBJECT)},
     )
     def get(self, request: Request, number: int) -> HttpResponse:
         """The file."""
