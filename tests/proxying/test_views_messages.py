@@ -12,8 +12,10 @@ import openai
 import pytest
 
 from proxying import sse
+from proxying.eventstream import CONTENT_TYPE
 from routing.kinds import KINDS
 from routing.types import Candidate, Pool, PoolPolicy, RoutingTable, Strategy
+from tests.proxying.adapters import converse_streams
 from tests.proxying.adapters.dialect_streams import chunk, event, usage_chunk
 from tests.proxying.gateway import SECRET, serving, table
 from tests.proxying.sockets import listening
@@ -163,23 +165,67 @@ GEMINI_EVENTS = [
         gemini({"text": ""}, finishReason="STOP"),
     )
 ]
-WHOLE = {"anthropic": MESSAGE, "openai_compatible": COMPLETION, "gemini_native": GEMINI}
-STREAMED = {"anthropic": MESSAGE_EVENTS, "openai_compatible": CHUNKS, "gemini_native": GEMINI_EVENTS}
+CONVERSE = {
+    "output": {
+        "message": {
+            "role": "assistant",
+            "content": [
+                {"text": "Let me see."},
+                {"toolUse": {"toolUseId": "t1", "name": "look_up", "input": {"word": "cat"}}},
+            ],
+        }
+    },
+    "stopReason": "tool_use",
+    "usage": {"inputTokens": 5, "outputTokens": 7, "totalTokens": 32, "cacheReadInputTokens": 20},
+}
+CONVERSE_QUESTION = [
+    {
+        "role": "user",
+        "content": [{"text": "What is this?"}, {"image": {"format": "png", "source": {"bytes": PICTURE}}}],
+    }
+]
+CONVERSE_TOOL = {
+    "toolSpec": {
+        "name": TOOL["name"],
+        "description": TOOL["description"],
+        "inputSchema": {"json": TOOL["input_schema"]},
+    }
+}
+WHOLE = {
+    "anthropic": MESSAGE,
+    "openai_compatible": COMPLETION,
+    "gemini_native": GEMINI,
+    "bedrock": CONVERSE,
+}
+STREAMED = {
+    "anthropic": MESSAGE_EVENTS,
+    "openai_compatible": CHUNKS,
+    "gemini_native": GEMINI_EVENTS,
+    "bedrock": converse_streams.streamed(CONVERSE, cut=7),
+}
 # How many of a stream's events come before its first content.
-PRELUDES = {"anthropic": 2, "openai_compatible": 1, "gemini_native": 1}
-SAID = {"anthropic": 5, "openai_compatible": 3, "gemini_native": 3}
+PRELUDES = {"anthropic": 2, "openai_compatible": 1, "gemini_native": 1, "bedrock": 1}
+SAID = {"anthropic": 5, "openai_compatible": 3, "gemini_native": 3, "bedrock": 3}
+# What a kind needs of its provider, and what its streams come with.
+OWN = {"bedrock": {"api_key": "ABSK-token", "options": {"region": "us-east-1"}}}
+STREAM_HEADERS = {"bedrock": {"content-type": CONTENT_TYPE}}
 KINDS_ASKED = sorted(WHOLE)
 OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
 
 
+def streaming(kind: str, pieces: list[bytes], **fields) -> dict:
+    """How a provider of a kind streams these pieces."""
+    return {"pieces": pieces, "headers": STREAM_HEADERS.get(kind, {}), **fields}
+
+
 def answers(kind: str, *, streamed: bool) -> dict:
     """How a provider of a kind answers."""
-    return {"pieces": STREAMED[kind]} if streamed else {"body": json.dumps(WHOLE[kind]).encode()}
+    return streaming(kind, STREAMED[kind]) if streamed else {"body": json.dumps(WHOLE[kind]).encode()}
 
 
 def mixed(*upstreams, policy: PoolPolicy | None = None) -> RoutingTable:
     """The pool over (kind, upstream), in order; the providers are named for their kinds."""
-    held = table(dict(upstreams), policy=policy or PoolPolicy())
+    held = table(dict(upstreams), policy=policy or PoolPolicy(), providers=OWN)
     made = {
         kind: replace(one, kind=kind, endpoints=KINDS[kind].serves) for kind, one in held.providers.items()
     }
@@ -274,6 +320,8 @@ async def test_anthropic_sdk_gets_its_answer_from_any_provider(upstream, kind, s
         assert up.requests[0].headers["x-api-key"] == "secret-of-anthropic"
     elif kind == "gemini_native":
         assert (sent["contents"], sent["tools"]) == (GEMINI_QUESTION, [GEMINI_TOOL])
+    elif kind == "bedrock":
+        assert (sent["messages"], sent["toolConfig"]["tools"]) == (CONVERSE_QUESTION, [CONVERSE_TOOL])
     else:
         assert (sent["messages"], sent["tools"]) == (CHAT_QUESTION, [CHAT_TOOL])
         assert up.requests[0].path == "/v1/chat/completions"
@@ -333,7 +381,7 @@ async def test_failover_crosses_dialects(upstream, first, second, streamed) -> N
         assert await ask_anthropic(own, streamed=streamed) == EXPECTED
         assert await ask_openai(other, streamed=streamed) == CHAT_EXPECTED
         if streamed:
-            broken.default = Script(pieces=STREAMED[first][: PRELUDES[first]])
+            broken.default = Script(**streaming(first, STREAMED[first][: PRELUDES[first]]))
             assert await ask_anthropic(own, streamed=True) == EXPECTED
             assert await ask_openai(other, streamed=True) == CHAT_EXPECTED
         rows = await door.gateway.records(4 if streamed else 2)
@@ -380,7 +428,7 @@ async def test_same_dialect_goes_straight_through(upstream) -> None:
 async def test_stream_that_breaks_ends_with_an_error_for_the_sdk(upstream, kind) -> None:
     """T57: the event has its line, so the SDK raises; no ``message_stop`` follows."""
     pieces = STREAMED[kind][: SAID[kind]]
-    up = await upstream(pieces=pieces, cut_after_pieces=len(pieces))
+    up = await upstream(**streaming(kind, pieces, cut_after_pieces=len(pieces)))
     async with sdks(mixed((kind, up))) as (own, _, door):
         texts: list[str] = []
 

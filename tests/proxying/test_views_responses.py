@@ -19,6 +19,8 @@ from tests.proxying.gateway import SECRET, serving
 from tests.proxying.test_views_messages import (
     CHAT_QUESTION,
     CHAT_TOOL,
+    CONVERSE_QUESTION,
+    CONVERSE_TOOL,
     GEMINI_QUESTION,
     GEMINI_TOOL,
     PICTURE,
@@ -29,6 +31,7 @@ from tests.proxying.test_views_messages import (
     WHOLE,
     mixed,
     sdks,
+    streaming,
 )
 from tests.proxying.test_views_messages import (
     SAID as TEXTS,
@@ -116,7 +119,7 @@ EXPECTED = {
 
 def answers(kind: str, *, streamed: bool) -> dict:
     """How a provider of a kind answers."""
-    return {"pieces": STREAMS[kind]} if streamed else {"body": json.dumps(WHOLES[kind]).encode()}
+    return streaming(kind, STREAMS[kind]) if streamed else {"body": json.dumps(WHOLES[kind]).encode()}
 
 
 def plain(response) -> dict:
@@ -159,6 +162,11 @@ async def test_sdk_gets_its_answer_from_any_provider(upstream, kind, streamed) -
         assert (sent.json["messages"], sent.json["tools"]) == (QUESTION, [TOOL])
     elif kind == "gemini_native":
         assert (sent.json["contents"], sent.json["tools"]) == (GEMINI_QUESTION, [GEMINI_TOOL])
+    elif kind == "bedrock":
+        assert (sent.json["messages"], sent.json["toolConfig"]["tools"]) == (
+            CONVERSE_QUESTION,
+            [CONVERSE_TOOL],
+        )
     else:
         assert (sent.json["messages"], sent.json["tools"]) == (CHAT_QUESTION, [CHAT_TOOL])
         assert sent.path == "/v1/chat/completions"
@@ -179,7 +187,7 @@ async def test_failover_crosses_wires(upstream, first, second, streamed) -> None
     async with sdks(mixed((first, broken), (second, good))) as (_, client, door):
         assert await ask(client, streamed=streamed) == EXPECTED
         if streamed:
-            broken.default = Script(pieces=STREAMS[first][: BEFORE_CONTENT[first]])
+            broken.default = Script(**streaming(first, STREAMS[first][: BEFORE_CONTENT[first]]))
             assert await ask(client, streamed=True) == EXPECTED
         rows = await door.gateway.records(1 + streamed)
     assert {(row.selected_provider_name, row.attempt_count, row.failover_used) for row in rows} == {
@@ -208,7 +216,7 @@ async def gather(stream, seen: list) -> None:
 
 @pytest.mark.parametrize("kind", KINDS_ASKED)
 async def test_stream_that_breaks_after_content_raises_in_the_sdk(upstream, kind) -> None:
-    up = await upstream(pieces=STREAMS[kind][: SAID_BY[kind]])
+    up = await upstream(**streaming(kind, STREAMS[kind][: SAID_BY[kind]]))
     async with sdks(mixed((kind, up))) as (_, client, door):
         stream = await client.responses.create(model="pool", input="hi", stream=True)
         seen: list = []
