@@ -175,6 +175,39 @@ def test_switch_is_in_force_on_every_worker_within_a_second(
         assert {chat(one, "priority").headers["x-gateway-provider"] for one in clients} == {"p1"}
 
 
+TIMED_SWITCH = """
+import time
+from datetime import UTC, datetime, timedelta
+from routing import services
+until = datetime.now(UTC) + timedelta(seconds=4)
+services.set_switch(
+    target=services.SwitchTarget.from_key("provider/p1"), enabled=False, reason="tests", expires_at=until,
+    actor=services.Actor("ada", "user"), source="command",
+)
+print(time.time(), until.timestamp())
+"""
+
+
+@pytest.mark.redis
+def test_timed_switch_is_over_on_every_worker_at_its_second(four: tuple[Server, dict[str, Upstream]]) -> None:
+    """In force until its instant and not a second longer, whoever writes it back later."""
+    server, _ = four
+    with of_each_worker(server) as clients:
+        committed_at, over_at = map(float, server.shell(TIMED_SWITCH).split()[-2:])
+        time.sleep(max(0.0, committed_at + 1 - time.time()))
+        served = []
+        while (asked_at := time.time()) < over_at + 1.5:
+            providers = {chat(one, "priority").headers["x-gateway-provider"] for one in clients}
+            served.append((asked_at, time.time(), providers))
+            time.sleep(0.05)
+    during = [providers for _, answered_at, providers in served if answered_at < over_at]
+    after = [providers for asked_at, _, providers in served if asked_at > over_at + 0.5]
+    assert (during[0], during[-1]) == ({"p2"}, {"p2"})
+    assert all(providers == {"p2"} for providers in during)
+    assert len(after) > 1
+    assert all(providers == {"p1"} for providers in after)
+
+
 @pytest.mark.redis
 def test_disabled_model_and_blocked_pool_are_told_apart_on_every_worker(
     four: tuple[Server, dict[str, Upstream]],
