@@ -202,6 +202,7 @@ class Runtime:
                 "plans": self.resolver.size(),
                 "circuits": self.health.size(),
                 "local_tickets": self.state.size(),
+                "pins": self.state.pins_held(),
                 "background_tasks": len(self._tasks),
             }
         )

@@ -294,6 +294,10 @@ class SluiceLocMemCache(LocMemCache):
             if expires_at is not None and expires_at <= now:
                 del self._cache[key], self._expire_info[key]
 
+    def held(self) -> int:
+        """Entries now, with those that expired since the last write. From any thread."""
+        return len(self._cache)
+
     def clear(self) -> None:
         super().clear()
         self._expiries.clear()

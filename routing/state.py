@@ -87,6 +87,10 @@ class SharedState:
         """Counters that are remembered for the time without the cache, at most 10,000."""
         return len(self._next_tickets)
 
+    def pins_held(self) -> int:
+        """Pins in this process's memory, at most ``GATEWAY_PINS_MAX``; none where the cache is shared."""
+        return 0 if self._pins.shared else self._pins.held()
+
     def status(self) -> StoreStatus:
         """Whether the cache is in use, and how often it was not."""
         guard = self._guard

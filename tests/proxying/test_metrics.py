@@ -30,6 +30,7 @@ async def test_models_beyond_the_bound_are_counted_together(upstream, monkeypatc
     assert [line.rpartition(" ")[2] for line in counted if "(other)" in line] == ["3.0"]
     assert 'sluice_entries{map="metric_places"} 3.0' in page
     assert 'sluice_entries{map="plans"} 6.0' in page
+    assert 'sluice_entries{map="pins"} ' in page
 
 
 @pytest.mark.anyio

@@ -36,6 +36,17 @@ async def test_nothing_to_ask_costs_no_trip() -> None:
     assert store.calls == 0
 
 
+async def test_pins_in_memory_are_counted() -> None:
+    """Those of a shared cache are nobody's memory."""
+    pins = memory()
+    state = SharedState(pins=pins, tickets=memory())
+    for number in (1, 2, 2):
+        await state.write_pin(f"p{number}", "a/x", 60)
+
+    assert state.pins_held() == 2
+    assert SharedState(pins=FailingStore(pins), tickets=memory()).pins_held() == 0
+
+
 async def test_peek_is_what_acquire_gives_next() -> None:
     """T2, T3: looking changes nothing and tells the truth."""
     state = SharedState(pins=memory(), tickets=memory())
