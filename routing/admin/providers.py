@@ -24,6 +24,7 @@ from routing.kinds import KINDS
 from routing.models import ModelPool, Provider, kind_choices
 
 MOST_MODELS_SHOWN = 200
+MOST_EVENTS_SHOWN = 10
 
 
 class ProviderForm(ServiceForm):
@@ -90,14 +91,33 @@ class ProviderAdmin(ServiceAdmin):
     list_filter = ("enabled", "kind", "probe_state")
     search_fields = ("name", "base_url")
     search_help_text = "Name or base URL."
-    readonly_fields = ("status", "switch", "circuits", "last_probe", "key", "models", "in_flight", "used_by")
+    readonly_fields = (
+        "status",
+        "switch",
+        "circuits",
+        "changes",
+        "last_probe",
+        "key",
+        "models",
+        "in_flight",
+        "used_by",
+    )
     actions = (
         switch_action(enabled=True),
         switch_action(enabled=False),
         discover_models,
         check_connections,
     )
-    health_fields = ("status", "switch", "circuits", "last_probe", "in_flight", "models", "used_by")
+    health_fields = (
+        "status",
+        "switch",
+        "circuits",
+        "changes",
+        "last_probe",
+        "in_flight",
+        "models",
+        "used_by",
+    )
     limit_fields = (
         "connect_timeout_s",
         "first_byte_timeout_s",
@@ -234,6 +254,23 @@ class ProviderAdmin(ServiceAdmin):
                 ),
             )
         return marks.table(("Model", "State", "Failures", "Until", "Cause"), rows) if rows else "All closed."
+
+    @admin.display(description="last changes")
+    def changes(self, row: Any) -> SafeString | str:
+        """What happened to its health, the newest first, as far as the worker that answers remembers."""
+        if not row.standing.is_live:
+            return marks.NOTHING
+        rows = [
+            (
+                marks.moment(one["at"]),
+                one.get("model", marks.NOTHING),
+                one["event"].replace("_", " "),
+                one.get("cause", ""),
+                marks.moment(one.get("until")),
+            )
+            for one in row.standing.events[:MOST_EVENTS_SHOWN]
+        ]
+        return marks.table(("At", "Model", "Event", "Cause", "Until"), rows) if rows else "None."
 
     @admin.display(description="last probe", ordering="probed_at")
     def last_probe(self, row: Provider) -> SafeString | str:

@@ -17,7 +17,7 @@ from django.http import HttpRequest
 
 from routing import live, shapes, snapshot
 from routing.document import object_key
-from routing.provider_status import HealthReport, pools_by_provider, provider_status
+from routing.provider_status import HealthReport, events, pools_by_provider, provider_status
 from routing.resolver import Resolver, Survey
 from routing.router import decide, plan
 from routing.shapes import Shape
@@ -30,11 +30,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Shapes as in the admin API, by name; a row that is skipped has a ``problem`` alone. ``now``: Unix s."""
+    """Shapes as in the admin API, by name; a row that is skipped has a ``problem`` alone. ``now``: Unix s.
+
+    ``events`` are the last changes of health, the newest first.
+    """
 
     found: dict[str, Shape]
     now: float
     is_live: bool = True
+    events: tuple[Shape, ...] = ()
 
     def of(self, name: str) -> Shape:
         """What is known of one of them."""
@@ -65,7 +69,8 @@ def providers(names: Collection[str]) -> Standing:
         if name in report.table.providers
     }
     found |= _problems("provider", names, report.table)
-    return Standing(found, report.now, is_live)
+    told = tuple(one for one in events(report.transitions) if one["provider_name"] in names)
+    return Standing(found, report.now, is_live, told)
 
 
 def _problems(kind: str, names: Collection[str], table: RoutingTable) -> dict[str, Shape]:

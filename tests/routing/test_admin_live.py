@@ -77,6 +77,21 @@ def test_lists_show_what_live_requests_found(ada, pool):
     assert re.match(r"Model State Failures Until Cause x ✖ Open 5 .* HTTP 503$", field(providers, "circuits"))
 
 
+def test_provider_page_tells_its_last_changes(ada, pool):
+    """Each with its cause and its end, and nobody else's."""
+    break_live("a", "x")
+
+    pages = {
+        name: ada.get(url("provider", "change", models.Provider.objects.get(name=name).pk)) for name in "ab"
+    }
+
+    told = field(pages["a"], "changes")
+    assert re.match(
+        r"At Model Event Cause Until \d+ \w+ \d{4} \d\d:\d\d x circuit open .*HTTP 503 \d+ ", told
+    )
+    assert field(pages["b"], "changes") == "None."
+
+
 def test_peeking_takes_no_ticket(ada, pool):
     """T2: the page of a weighted pool says the next slot, however often it is opened."""
     models.ModelPool.objects.filter(pk=pool.pk).update(strategy="weighted_round_robin")
