@@ -209,41 +209,56 @@ def as_json(series: Mapping[Key, Counts]) -> dict[str, list[list[Any]]]:
 
 def from_json(pools: Mapping[str, Iterable[Any]]) -> dict[Key, Counts]:
     """A slice read back."""
-    found: dict[Key, Counts] = {}
+    found = Sum()
     for pool, rows in pools.items():
-        add_rows(found, pool_name(pool), rows)
-    return found
+        found.add(pool_name(pool), rows)
+    return found.series()
 
 
-def add_rows(
-    into: dict[Key, Counts], pool: str, rows: Iterable[Any], *, requests: dict[Key, int] | None = None
-) -> None:
-    """Add what is stored of one pool, and to ``requests`` those alone; tens of thousands of rows make a page.
+class Sum:
+    """Adds up what is stored; tens of thousands of rows make a page.
 
-    JSON made text of the buckets' numbers.
+    JSON made text of the buckets' numbers: they become numbers again once, in the end.
     """
-    for provider, model, count, failed, failovers, earlier, failures, latency, first in rows:
-        key = (pool, provider, model)
-        one = into.get(key)
-        if one is None:
-            one = into[key] = Counts()
-        one.requests += count
-        if requests is not None:
-            requests[key] = requests.get(key, 0) + count
-        one.failed += failed
-        one.failovers += failovers
-        one.earlier += earlier
-        if failures:
-            _merge(one.failures, failures)
-        for mine, theirs in ((one.latency, latency), (one.first_content, first)):
-            for bucket, times in theirs.items():
-                number = int(bucket)
-                mine[number] = mine.get(number, 0) + times
+
+    def __init__(self) -> None:
+        self._series: dict[Key, Counts] = {}
+
+    def add(self, pool: str, rows: Iterable[Any], *, requests: dict[Key, int] | None = None) -> None:
+        """Add what is stored of one pool, and to ``requests`` those alone."""
+        for provider, model, count, failed, failovers, earlier, failures, latency, first in rows:
+            key = (pool, provider, model)
+            if requests is not None:
+                requests[key] = requests.get(key, 0) + count
+            one = self._series.get(key)
+            if one is None:
+                self._series[key] = Counts(
+                    count, failed, failovers, earlier, dict(failures), dict(latency), dict(first)
+                )
+                continue
+            one.requests += count
+            one.failed += failed
+            one.failovers += failovers
+            one.earlier += earlier
+            if failures:
+                _merge(one.failures, failures)
+            _merge(one.latency, latency)
+            _merge(one.first_content, first)
+
+    def series(self) -> dict[Key, Counts]:
+        """All that was added; nothing can be added after it."""
+        for one in self._series.values():
+            one.latency = {int(bucket): count for bucket, count in one.latency.items()}
+            one.first_content = {int(bucket): count for bucket, count in one.first_content.items()}
+        return self._series
 
 
 def _merge(mine: dict[Any, int], theirs: Mapping[Any, int]) -> None:
     for name, count in theirs.items():
-        mine[name] = mine.get(name, 0) + count
+        if name in mine:
+            mine[name] += count
+        else:
+            mine[name] = count
 
 
 def _count(buckets: Buckets, value_ms: float) -> None:
