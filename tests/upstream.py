@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import struct
+import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -70,6 +71,13 @@ def chunk_event(text: str, model: str = "m", finish: str | None = None) -> bytes
 def stream_pieces(texts: Sequence[str], model: str = "m") -> list[bytes]:
     """A whole chat stream, one event per piece."""
     return [*(chunk_event(t, model) for t in texts), chunk_event("", model, "stop"), b"data: [DONE]\n\n"]
+
+
+def _compressed(pieces: Sequence[bytes]) -> list[bytes]:
+    """One gzip stream of which each piece can be read at once."""
+    press = zlib.compressobj(wbits=31)
+    flushed = [press.compress(piece) + press.flush(zlib.Z_SYNC_FLUSH) for piece in pieces]
+    return [*flushed, press.flush()]
 
 
 class Upstream:
@@ -163,6 +171,7 @@ class Upstream:
         if script.gzip:
             headers["content-encoding"] = "gzip"
             body = gzip.compress(body)
+            pieces = None if pieces is None else _compressed(pieces)
         chunked = pieces is not None
         headers["transfer-encoding" if chunked else "content-length"] = (
             "chunked" if chunked else str(len(body))

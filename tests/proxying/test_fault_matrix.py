@@ -90,8 +90,24 @@ async def test_client_is_told_when_every_candidate_fails(upstream, name, stream)
         assert f"secret-of-{provider}" not in got.body.decode()
 
 
-async def test_gzip_nobody_asked_for_is_read(upstream) -> None:
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_gzip_nobody_asked_for_is_read(upstream, stream) -> None:
     first = await upstream(gzip=True)
     async with listening(table({"a": first})) as door:
-        got = await door.ask()
-    assert (got.status, got.json["choices"][0]["message"]["content"]) == (200, "one two")
+        got = await door.ask(stream=stream)
+    assert (got.status, got.complete, "content-encoding" in got.headers) == (200, True, False)
+    if stream:
+        assert got.body == b"".join(stream_pieces(["one ", "two"]))
+    else:
+        assert got.json["choices"][0]["message"]["content"] == "one two"
+
+
+async def test_compressed_stream_is_passed_on_piece_by_piece(upstream) -> None:
+    """And one that breaks off tells what came before it."""
+    pieces = stream_pieces(["one ", "two"])
+    first = await upstream(gzip=True, pieces=pieces, piece_delay_s=0.05, cut_after_pieces=1)
+    async with listening(table({"a": first})) as door:
+        got = await door.ask(stream=True)
+        (row,) = await door.gateway.records()
+    assert got.body.startswith(pieces[0])
+    assert (last_event(got.body)["error"]["code"], row.outcome) == ("upstream_protocol_error", "cut")
