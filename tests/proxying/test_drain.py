@@ -119,6 +119,34 @@ async def test_reload_of_two_workers_under_load_loses_nothing(tmp_path, upstream
         assert gateway.rows() == [(200, "ok")] * len(answers)
 
 
+@pytest.mark.redis
+async def test_killed_worker_is_replaced_and_the_other_serves_on(tmp_path, upstream, redis_url):
+    """SIGKILL: what it was doing breaks off for its clients; everyone after that is served."""
+    up = await upstream()
+    async with (
+        deployed(tmp_path, up.base_url, "--workers", "2", CACHE_URL=redis_url) as gateway,
+        Wire(gateway) as stream,
+        httpx.AsyncClient(trust_env=False, timeout=10, headers=gateway.headers) as http,
+    ):
+        await gateway.wait_for_log("ASGI server listening on", times=2)
+        up.script(Script(pieces=stream_pieces(["one "] * 100), piece_delay_s=0.1))
+        stream.ask(STREAM)
+        assert (await stream.head())[0] == 200
+        for worker in gateway.workers():
+            os.kill(worker, signal.SIGKILL)
+            answers = [
+                await http.post(
+                    f"{gateway.base_url}/v1/chat/completions", json=CHAT, headers={"connection": "close"}
+                )
+                for _ in range(10)
+            ]
+            assert {one.status_code for one in answers} == {200}
+            await gateway.wait_for_log("ASGI server listening on", times=3)
+        assert b"[DONE]" not in await stream.rest()
+        gateway.signal(signal.SIGTERM)
+        assert await gateway.ended(30) == 0
+
+
 async def test_upgrade_under_load_loses_nothing(tmp_path, upstream):
     """SIGUSR2 starts a second master on the same port; then the first gets its SIGTERM."""
     up = await upstream()
