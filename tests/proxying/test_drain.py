@@ -141,7 +141,7 @@ async def test_killed_worker_is_replaced_and_the_other_serves_on(tmp_path, upstr
                 for _ in range(10)
             ]
             assert {one.status_code for one in answers} == {200}
-            await gateway.wait_for_log("ASGI server listening on", times=3)
+            await gateway.wait_for_log("ASGI server listening on", times=3, within_s=30)
         assert b"[DONE]" not in await stream.rest()
         gateway.signal(signal.SIGTERM)
         assert await gateway.ended(30) == 0

@@ -90,6 +90,21 @@ async def test_client_is_told_when_every_candidate_fails(upstream, name, stream)
         assert f"secret-of-{provider}" not in got.body.decode()
 
 
+@pytest.mark.parametrize("name", [name for name, fault in FAULTS.items() if fault.event])
+async def test_break_after_content_of_the_second_candidate_is_told_too(upstream, name) -> None:
+    first = await upstream(status=503)
+    second, address = await broken(upstream, name, stream=True)
+    async with listening(table({"a": first, "b": address})) as door:
+        got = await door.ask(stream=True)
+        (row,) = await door.gateway.records()
+    assert (got.status, got.gateway["provider"], got.gateway["attempts"]) == (200, "b", "2")
+    assert got.body.startswith(chunk_event("one "))
+    assert (last_event(got.body)["error"]["code"], DONE in got.body) == (FAULTS[name].code, False)
+    assert (row.outcome, row.error_code, row.selected_provider_name) == ("cut", FAULTS[name].code, "b")
+    assert [bool(attempt["error"]) for attempt in row.attempts] == [True, True]
+    assert (len(first.requests), len(second.requests)) == (1, 1)
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_gzip_nobody_asked_for_is_read(upstream, stream) -> None:
     first = await upstream(gzip=True)
