@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from routing.document import Change, from_json, split_key
-from routing.summary import object_text, value_text
+from routing.summary import field_text, object_text
 
 _HIDDEN = frozenset({"switch_set", "switch_base"})
 _FIELD_WORDS = {"switch_reason": "reason", "switch_expires_at": "until"}
@@ -63,4 +63,4 @@ def _line(change: Change) -> Line:
     if change.field == "*":
         return Line("−" if change.after is None else "+", name)
     field = _FIELD_WORDS.get(change.field, change.field)
-    return Line("~", name, field, value_text(change.before), value_text(change.after))
+    return Line("~", name, field, field_text(change, change.before), field_text(change, change.after))

@@ -45,7 +45,13 @@ class Numbers:
         """Requests per second, with a decimal where that says something; unknown is ``–``."""
         if self.rate is None:
             return "–"
-        return "0" if not self.requests else f"{self.rate:.0f}" if self.rate >= 10 else f"{self.rate:.2g}"
+        if not self.requests:
+            return "0"
+        return (
+            "<0.01"
+            if self.rate < 0.005
+            else f"{self.rate:.{0 if self.rate >= 10 else 1 if self.rate >= 1 else 2}f}"
+        )
 
     @property
     def sample(self) -> str:

@@ -32,6 +32,12 @@ class Bar:
     after_content: float | None
     latency: str
 
+    @property
+    def why(self) -> str:
+        """The error without the status, which stands before it."""
+        status, _, rest = self.error.partition(" ")
+        return rest if status == self.text else self.error
+
 
 @dataclass(frozen=True, slots=True)
 class Trace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from routing.document import Change, split_key
@@ -51,7 +52,22 @@ def change_text(change: Change) -> str:
     name = object_text(change.object)
     if change.field == "*":
         return f"- {name}" if change.after is None else f"+ {name}"
-    return f"~ {name}: {change.field} {value_text(change.before)} → {value_text(change.after)}"
+    return (
+        f"~ {name}: {change.field} {field_text(change, change.before)} → {field_text(change, change.after)}"
+    )
+
+
+def field_text(change: Change, value: Any) -> str:
+    """A value of a change as people read it: instants to the minute."""
+    return instant_text(value) if change.field.endswith("_at") and value else value_text(value)
+
+
+def instant_text(value: str) -> str:
+    """``2026-11-25 04:16 UTC`` from ISO 8601; anything else stays as it is."""
+    try:
+        return f"{datetime.fromisoformat(value).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return value
 
 
 def value_text(value: Any) -> str:
@@ -87,4 +103,4 @@ def _object_summary(key: str, changes: list[Change]) -> str:
 
 def _until(fields: dict[str, Change]) -> str:
     change = fields.get("switch_expires_at")
-    return f" until {change.after}" if change is not None and change.after else ""
+    return f" until {instant_text(change.after)}" if change is not None and change.after else ""

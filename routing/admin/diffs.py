@@ -8,7 +8,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
 from routing.document import Change
-from routing.summary import change_text, object_text, value_text
+from routing.summary import change_text, field_text, object_text, value_text
 
 
 def diff_html(changes: Iterable[Change]) -> SafeString:
@@ -31,6 +31,6 @@ def _line(change: Change) -> SafeString:
         '<div class="change">~ {}: {} <del class="value">{}</del> → <ins class="value">{}</ins></div>',
         object_text(change.object),
         change.field,
-        value_text(change.before),
-        value_text(change.after),
+        field_text(change, change.before),
+        field_text(change, change.after),
     )

@@ -245,7 +245,7 @@ def test_detail_shows_what_a_decision_leaves_behind(ada):
         'pool <a href="/dashboard/pools/chat/">chat</a>',
         "session miss",
         "first choice a/m",
-        "503 overloaded_error: busy",
+        "overloaded_error: busy",
         "disabled_manual",
         "$0.0012",
         f"<code>{row.request_id}</code>",

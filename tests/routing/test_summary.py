@@ -15,7 +15,7 @@ OFF = Change("provider/p", "enabled", True, False)
         ([OFF], "Disabled provider p"),
         (
             [OFF, Change("provider/p", "switch_expires_at", None, "2026-01-01T00:00:00Z")],
-            "Disabled provider p until 2026-01-01T00:00:00Z",
+            "Disabled provider p until 2026-01-01 00:00 UTC",
         ),
         ([Change("pool/m", "switch_reason", "", "x")], "Changed the switch of pool m"),
         (
