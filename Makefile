@@ -5,7 +5,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test conformance long load fuzz chaos check format bench guard growth bench-peers lock clean venv venv-dev \
+.PHONY: help run test conformance long load fuzz chaos check format screenshots bench guard growth bench-peers lock clean venv venv-dev \
 	venv-conformance
 
 help: ## show this list
@@ -57,6 +57,9 @@ format: venv-dev ## put code and templates into the house's format
 	$(BIN)/ruff format .
 	@find templates dashboard -name '*.html' -print0 2>/dev/null \
 		| xargs -0 -r $(BIN)/djade --target-version 5.2 || true # djade's answer when it changed something
+
+screenshots: venv-dev ## the documentation's pictures anew, of a demo of their own (needs Chromium)
+	@$(BIN)/python -m tests.screenshots $(ARGS)
 
 bench: venv-dev ## measure the gateway on this machine; see bench/README.md
 	$(BIN)/python -m bench $(ARGS)

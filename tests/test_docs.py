@@ -92,6 +92,24 @@ def test_error_code_is_documented(docs: str, code: str) -> None:
     assert f"`{code}`" in docs
 
 
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+
+
+def test_pictures_are_there_and_shown() -> None:
+    shown = {
+        (page.parent / target).resolve()
+        for page in pages()
+        for target in re.findall(r'(?:\]\(|src(?:set)?=")([^)"\s]+\.png)', page.read_text())
+    }
+    assert sorted(shown) == sorted((ROOT / "docs" / "images").iterdir())
+
+
+def test_pictures_say_what_they_show() -> None:
+    silent = r'!\[\s*\]\(|<img(?![^>]*\balt="[^"]+")'
+    assert [page.name for page in pages() if re.search(silent, page.read_text())] == []
+
+
 def endpoints() -> list[str]:
     """Every path that the admin API describes."""
     from drf_spectacular.generators import SchemaGenerator
