@@ -210,7 +210,7 @@ def test_odd_sessions_are_pinned_like_others(gateway: Server, pool: Pool, sessio
 
 def test_unknown_url_and_wrong_method(gateway: Server) -> None:
     with gateway.client() as http:
-        unknown = http.post("/v1/images/generations", json={})
+        unknown = http.post("/v1/fine_tuning/jobs", json={})
         wrong = http.get("/v1/chat/completions")
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "unknown_url")
     assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "method_not_allowed")
