@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
-from typing import Any, Final, Unpack
+from functools import cache, partial
+from typing import Any, Final, NamedTuple, Unpack
 
 from routing import credentials, queries
 from routing.document import Change, Document, Fields, from_json, object_key, split_key
-from routing.models import Alias, RoutingRevision
+from routing.models import Alias, ModelPool, Provider, RoutingRevision
 from routing.services import access
 from routing.services.errors import Conflict, Invalid, NotFound, ServiceError
 from routing.services.pools import (
@@ -52,12 +52,15 @@ def apply_document(
     literal keys come in ``secrets`` by provider. Switches and keys are never touched; only ``prune`` deletes.
     """
     secrets = secrets or {}
+    found = _Found(cache(get_pool), cache(get_provider))
     with write(**how) as writing:
         if prune:
             _prune(writing.before, desired, ("alias", "candidate"))
         for key in _sorted(desired):
             if split_key(key)[0] in _IMPORTED:
-                _put(writing, key, _import_fields(key, desired[key], secrets))
+                fields = _import_fields(key, desired[key], secrets)
+                if not _is_so(writing.before.get(key), fields):
+                    _put(writing, key, fields, found)
         if prune:
             _prune(writing.before, desired, ("pool", "provider"))
         for alias in Alias.objects.all():
@@ -188,22 +191,39 @@ def _import_fields(key: str, fields: Fields, secrets: Mapping[str, str]) -> Fiel
     return result
 
 
+def _is_so(current: Fields | None, fields: Fields) -> bool:
+    """Whether an object is there and has all these values, so that nothing is to be written."""
+    return current is not None and all(
+        name in current and current[name] == value for name, value in fields.items()
+    )
+
+
 def _sorted(keys: Iterable[str]) -> list[str]:
     return sorted(keys, key=lambda key: (_ORDER.index(split_key(key)[0]), key))
 
 
-def _put(writing: Writing, key: str, fields: Fields) -> None:
-    _at(key, lambda: _put_object(writing, key, fields))
+class _Found(NamedTuple):
+    """How the objects are found that a candidate belongs to: a whole document reads each of them once."""
+
+    pool: Callable[[str], ModelPool] = get_pool
+    provider: Callable[[str], Provider] = get_provider
 
 
-def _put_object(writing: Writing, key: str, fields: Fields) -> None:
+_LIVE: Final = _Found()
+
+
+def _put(writing: Writing, key: str, fields: Fields, found: _Found = _LIVE) -> None:
+    _at(key, lambda: _put_object(writing, key, fields, found))
+
+
+def _put_object(writing: Writing, key: str, fields: Fields, found: _Found) -> None:
     match split_key(key):
         case ("provider", name):
             put_provider(writing, name, fields)
         case ("pool", name):
             put_pool(name, fields)
         case ("candidate", pool, provider, model):
-            put_candidate(candidate_row(get_pool(pool), get_provider(provider), model), fields)
+            put_candidate(candidate_row(found.pool(pool), found.provider(provider), model), fields)
         case ("alias", name):
             put_alias(name, fields)
         case ("defaults",):

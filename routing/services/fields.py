@@ -29,14 +29,17 @@ def lay(row: models.Model, values: Values, columns: Iterable[str]) -> None:
         setattr(row, name, value)
 
 
-def save(row: models.Model, *, exclude: Iterable[str] = ()) -> None:
+def save(row: models.Model, *, exclude: Iterable[str] = (), constraints: bool = True) -> None:
     """Validate and save.
+
+    Without ``constraints`` Django does not ask the database about each one, for the caller has asked the same
+    by itself; the database refuses the row all the same.
 
     Raises:
         Invalid: with all that is wrong, by column.
     """
     try:
-        row.full_clean(exclude=frozenset(exclude))
+        row.full_clean(exclude=frozenset(exclude), validate_constraints=constraints)
     except ValidationError as error:
         errors = {name: list(texts) for name, texts in error.message_dict.items()}
         raise invalid(errors) from error

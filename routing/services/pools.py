@@ -102,15 +102,15 @@ def put_pool(canonical_model: str, values: Values) -> ModelPool:
         refuse({"canonical_model": refusals.ALIAS_HAS_NAME})
     lay(row, values, ("description", *queries.POLICY_FIELDS))
     check_policy({column: getattr(row, column) for column in queries.POLICY_FIELDS})
-    save(row)
+    save(row, constraints=False)
     return row
 
 
 def put_candidate(row: PoolCandidate, values: Values) -> PoolCandidate:
-    """Lay values over a candidate, inside a write."""
+    """Lay values over a candidate that ``candidate_row`` has found, inside a write."""
     lay(row, values, queries.CANDIDATE_FIELDS)
     check_rank({"priority": row.priority, "weight": row.weight})
-    save(row)
+    save(row, exclude=("pool", "provider"), constraints=False)
     return row
 
 

@@ -715,6 +715,19 @@ def test_document_is_applied_in_one_revision_and_again_changes_nothing():
     assert (first.revision, again.revision, again.changes) == (1, 1, ())
 
 
+def test_document_writes_only_what_differs():
+    services.apply_document(desired=DESIRED, actor=ADA, source="import")
+    provider = models.Provider.objects.values().get()
+    desired = DESIRED | {"candidate/m/p/x": {"priority": 2}}
+
+    applied = services.apply_document(desired=desired, actor=ADA, source="import")
+
+    assert [(one.object, one.field, one.after) for one in applied.changes] == [
+        ("candidate/m/p/x", "priority", 2)
+    ]
+    assert models.Provider.objects.values().get() == provider
+
+
 def test_document_dry_run_tells_the_same_changes():
     dry = services.apply_document(desired=DESIRED, dry_run=True, actor=ADA, source="import")
     assert models.Provider.objects.count() == 0
