@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any, ClassVar, Final
 
 from django.db.models import Q, QuerySet
@@ -48,6 +48,8 @@ NAMES: Final = {
     "caller": "caller_name",
     "caller_id": "caller_id",
 }
+# After its start; what began later than this after a request was recorded later, too.
+RECORDED_WITHIN: Final = timedelta(days=1)
 STATUS_CLASS: Final = r"\A([1-5]\d\d|[1-5]xx)\Z"
 
 
@@ -138,14 +140,19 @@ class RequestDetail(AdminView):
 def narrowed(rows: QuerySet[RequestRecord], said: dict[str, Any]) -> QuerySet[RequestRecord]:
     """The records that all filters leave; none when a name among them has no record at all.
 
-    That is asked first, by the name's index: in the order of recording PostgreSQL would look for it in every
-    row there is.
+    When a name was used last is asked first, by its index: in the order of recording PostgreSQL would look
+    for it in every row since then.
     """
     for name, column in NAMES.items():
         if name in said:
             own = RequestRecord.objects.filter(Q((column, said[name]))).order_by("-started_at")
-            if not own.values_list("pk")[:1]:
+            last = own.values_list("started_at", flat=True).first()
+            if last is None:
                 return rows.none()
+            later = RequestRecord.objects.filter(started_at__gt=last + RECORDED_WITHIN)
+            first_later = later.order_by("started_at", "pk").values_list("pk", flat=True).first()
+            if first_later is not None:
+                rows = rows.filter(pk__lt=first_later)
     rows = rows.filter(**{column: said[name] for name, column in EXACT.items() if name in said})
     if "provider" in said:
         rows = rows.filter(selected_provider_name=said["provider"])

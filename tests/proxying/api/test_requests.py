@@ -6,7 +6,9 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from routing import keys
 from tests import factories
@@ -141,6 +143,22 @@ def test_filters_narrow_together(ask, query, expected):
     )
 
     assert ids(ask(f"{RECORDS}?{query}")) == expected
+
+
+def test_name_that_was_used_last_long_ago_is_found_without_what_came_after(ask):
+    before = factories.NOW - timedelta(days=30)
+    made = factories.RequestRecordFactory
+    made(request_id="first", canonical_model="old", started_at=before)
+    made(request_id="meanwhile", started_at=before + timedelta(hours=1))
+    made(request_id="slow", canonical_model="old", started_at=before + timedelta(minutes=1))
+    later = made(request_id="later", started_at=before + timedelta(days=2))
+
+    with CaptureQueriesContext(connection) as queries:
+        found = ids(ask(RECORDS, {"canonical_model": "old"}))
+
+    assert found == ["slow", "first"]
+    asked = [one["sql"] for one in queries.captured_queries if '"request_id"' in one["sql"]]
+    assert [f'"id" < {later.pk}' in sql for sql in asked] == [True]
 
 
 @pytest.mark.parametrize(
