@@ -77,6 +77,24 @@ async def test_thread_takes_a_batch_in_turns(monkeypatch) -> None:
     assert turns == [25, 25, 10]
 
 
+async def test_turns_grow_with_what_waits(monkeypatch) -> None:
+    """A loop that has no time for many turns hands over many records in each, or the queue would fill up."""
+    recorder = Recorder(write=Store(), interval_s=60)
+    await recorder.open()
+    turns = []
+    rows_of = recorder._rows_of
+    monkeypatch.setattr(recorder, "_rows_of", lambda batch: turns.append(len(batch)) or rows_of(batch))
+    for number in range(10_000):
+        recorder.put(exchange(number))
+    await recorder.flush()
+    assert (turns, recorder.depth) == ([500], 9_500)
+    for _ in range(17):
+        await recorder.flush()
+    turns.clear()
+    await recorder.close()
+    assert turns == [125, 109, 95, 83, 73, 15, 62, 54, 48, 42, 36, 32, 28, 25, 25, 25, 25, 25, 25, 25, 23]
+
+
 async def test_records_wait_while_the_database_is_away() -> None:
     store = Store(failures=3)
     recorder = Recorder(write=store, interval_s=0.01)
