@@ -39,6 +39,8 @@ TURNS_OF_QUEUE: Final = 8
 INTERVAL_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 1.0
 CLOSE_WITHIN_S: Final = 10.0
+# How often the log says that a full queue took no more.
+TOLD_EVERY_S: Final = 10.0
 
 logger = logging.getLogger("sluice.records")
 _LENGTHS: Final = {
@@ -76,6 +78,8 @@ class Recorder:
         self._task: asyncio.Task[None] | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._full = asyncio.Event()
+        self._refused = 0
+        self._told_at = -TOLD_EVERY_S
         self.dropped = 0
 
     @property
@@ -86,6 +90,7 @@ class Recorder:
     def put(self, exchange: Exchange) -> None:
         """Queue an exchange that has ended."""
         if self.depth >= self._limit:
+            self._refused += 1
             self._drop(1)
             return
         self._queue.append(exchange)
@@ -156,12 +161,20 @@ class Recorder:
                 logger.exception("Writing request records failed.")
                 self._drop(self._taken)
                 self._rows, self._taken = [], 0
+            self._tell_refused()
             # Rows that are still here mean that the database failed: ask it less often, but not so rarely
             # that a worker which is killed soon after the outage takes them with it.
             failing = bool(self._rows)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S) if failing else self._interval_s
             if failing:
                 await asyncio.sleep(pause_s)
+
+    def _tell_refused(self) -> None:
+        """A line in the log for the records that found the queue full, every few seconds at most."""
+        now = time.monotonic()
+        if self._refused and now >= self._told_at + TOLD_EVERY_S:
+            logger.error("%s request records were dropped: %s wait already.", self._refused, self._limit)
+            self._refused, self._told_at = 0, now
 
     async def _in_thread(self, function: Callable[..., Any], *values: Any) -> Any:
         """Run to its end even when the waiting task is cancelled: a batch is stored or kept, never both."""

@@ -115,6 +115,23 @@ async def test_full_queue_drops_the_newest_and_counts_them() -> None:
     assert (recorder.depth, recorder.dropped, dropped) == (2, 3, [1, 1, 1])
 
 
+async def test_log_says_how_many_a_full_queue_dropped(caplog) -> None:
+    def told() -> list[str]:
+        return [line.getMessage() for line in caplog.records if line.name == "sluice.records"]
+
+    recorder = Recorder(write=Store(), limit=2, interval_s=0.01)
+    for number in range(5):
+        recorder.put(exchange(number))
+    await recorder.open()
+    await until(lambda: bool(told()))
+    for number in range(5):  # so soon after, these wait for the next line
+        recorder.put(exchange(number))
+    await until(lambda: recorder.depth == 0)
+    await recorder.close()
+    assert recorder.dropped == 6
+    assert told() == ["3 request records were dropped: 2 wait already."]
+
+
 async def test_what_cannot_become_a_row_is_counted_and_holds_nothing_up() -> None:
     store = Store()
     recorder = Recorder(write=store, interval_s=0.01)
