@@ -37,6 +37,8 @@ SERVER_ROOMS = {"e2e", "dashboard", "long", "gateway_project"}
 def _meets_a_store(item: pytest.Item) -> bool:
     """Whether a test reads or writes a database or a cache, itself or through a server that it starts."""
     marks = {mark.name for mark in item.iter_markers()}
+    if "looks" in marks:
+        return False
     if marks & {*TIERS, "django_db"} or STORE_FIXTURES & set(getattr(item, "fixturenames", ())):
         return True
     return bool(SERVER_ROOMS & set(item.path.parts))

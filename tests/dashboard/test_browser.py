@@ -305,6 +305,7 @@ def test_pretended_failures_are_answered_at_once(visit):
     assert "assume=a%2Fm%3D503" in page.url
 
 
+@pytest.mark.looks
 def test_the_theme_is_that_of_the_admin(visit):
     ada = visit(color_scheme="light")
     page = ada.open("/dashboard/")
@@ -318,6 +319,7 @@ def test_the_theme_is_that_of_the_admin(visit):
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize("width", [360, 768, 1440])
 def test_no_page_is_wider_than_the_screen(visit, width):
     switch("pool_candidate/chat/a/m", reason="a long reason " * 20)
@@ -343,6 +345,7 @@ def test_switching_works_on_a_phone(visit):
     shows(page, A_IN_CHAT, on=False)
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_serious_fault(visit, scheme):
     from axe_playwright_python.sync_playwright import Axe

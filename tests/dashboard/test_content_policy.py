@@ -66,6 +66,7 @@ def answer(page):
     return page.locator(".response-info")
 
 
+@pytest.mark.looks
 def test_no_page_breaks_the_content_policy(root):
     provider, pool = Provider.objects.get(name="a"), ModelPool.objects.get(canonical_model="chat")
     rows = [

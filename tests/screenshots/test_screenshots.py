@@ -7,7 +7,7 @@ import pytest
 from tests.screenshots.camera import take_all
 from tests.screenshots.shots import FRESH, LIVELY
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.looks]
 
 
 def test_every_picture_can_be_taken_without_a_fault(tmp_path):
