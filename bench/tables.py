@@ -200,7 +200,7 @@ def plot(report: Found) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 {height}" role="img" '
         f'aria-label="{title}" font-family="system-ui, sans-serif" font-size="14" fill="#64748b">\n'
-        f'<text x="{left}" y="24" font-weight="600">{title}</text>\n' + "\n".join(parts) + "\n</svg>\n"
+        f'<text x="12" y="24" font-weight="600">{title}</text>\n' + "\n".join(parts) + "\n</svg>\n"
     )
 
 

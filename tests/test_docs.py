@@ -100,7 +100,7 @@ def test_pictures_are_there_and_shown() -> None:
     shown = {
         (page.parent / target).resolve()
         for page in pages()
-        for target in re.findall(r'(?:\]\(|src(?:set)?=")([^)"\s]+\.png)', page.read_text())
+        for target in re.findall(r'(?:\]\(|src(?:set)?=")([^)"\s]+\.(?:png|svg))', page.read_text())
     }
     assert sorted(shown) == sorted((ROOT / "docs" / "images").iterdir())
 
