@@ -7,16 +7,17 @@ meanwhile (a reload then kills it after ``timeout``), and skips lifespan's end o
 from __future__ import annotations
 
 import asyncio
-import select
 import signal
-from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 
-from proxying.http import TELL_LEAVING
+from proxying.lane_connection import CUT_WITHIN_S, LaneConnection, has_input
+
+if TYPE_CHECKING:
+    from proxying.fastlane import FastLane
 
 # How long an idle connection may still bring a request, which is answered with ``Connection: close``.
 # A client that uses its connections is told so in this time; the others find theirs closed.
@@ -25,7 +26,6 @@ IDLE_GRACE_S: Final = 2.0
 SUCCESSION_S: Final = 5.0
 # What the master waits longer than the worker: for lifespan's end, which writes the last records.
 LIFESPAN_END_S: Final = 15
-_CUT_WITHIN_S: Final = 2.0
 _TURN_S: Final = 0.1
 
 
@@ -35,38 +35,14 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
     def connection_made(self, transport: Any) -> None:
         """Register with the worker. The first request may take as long to come as any later one."""
         self.heard_at = self.worker.loop.time()
-        self._on_leaving: Callable[[], None] | None = None
         self.worker.connections.add(self)
         super().connection_made(transport)
         self._arm_keepalive_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take leave of the worker, and of whoever wants to know."""
+        """Take leave of the worker."""
         self.worker.connections.discard(self)
         super().connection_lost(exc)
-        if self._on_leaving is not None:
-            self._on_leaving()
-
-    def tell_leaving(self, callback: Callable[[], None] | None) -> None:
-        """Call this once when the client leaves; None: nobody wants to know any more.
-
-        A task that waits for ``http.disconnect`` would do the same for 0.02 ms of each request.
-        """
-        self._on_leaving = callback
-        if callback is not None and self._closed:
-            self.worker.loop.call_soon(callback)
-
-    def _build_http_scope(self, request: Any, sockname: Any, peername: Any) -> dict[str, Any]:
-        scope: dict[str, Any] = super()._build_http_scope(request, sockname, peername)
-        scope["extensions"] = {**scope.get("extensions", {}), TELL_LEAVING: self.tell_leaving}
-        return scope
-
-    async def _serve_http_request(self, request: Any, sockname: Any, peername: Any) -> Any:
-        """Serve in the connection's own task.
-
-        gunicorn makes one for each request, for applications that work on after their answer; ours does not.
-        """
-        return await self._handle_http_request(request, sockname, peername)
 
     def data_received(self, data: bytes) -> None:
         """Note the time: half a request is not idleness."""
@@ -80,16 +56,23 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
         """Close unless an answer is under way, or something came after ``since`` or waits in the socket."""
         if not self._awaiting_request or self._finishing_calls or self.heard_at > since:
             return
-        if not _has_input(self.transport):
+        if not has_input(self.transport):
             self._close_transport()
 
     async def cut(self) -> None:
         """End whatever runs here."""
         if self._task is not None and not self._task.done():
             self._task.cancel()
-            await asyncio.wait([self._task], timeout=_CUT_WITHIN_S)
+            await asyncio.wait([self._task], timeout=CUT_WITHIN_S)
         if self.transport is not None:
             self.transport.abort()
+
+
+def connection_of(worker: DrainingWorker) -> asyncio.Protocol:
+    """The protocol of a new connection: the fast lane's own, which hands on what is not for it."""
+    if worker.lane is None:
+        return Connection(worker)
+    return LaneConnection(worker, worker.lane, lambda: Connection(worker))
 
 
 class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships no types
@@ -97,18 +80,56 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships 
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.connections: set[Connection] = set()
+        self.connections: set[Any] = set()
+        self.lane: FastLane | None = None
         self.is_draining = False
+        self.alive: bool = True
         self._has_begun = False
         self._listen_s = 0.0
         self._main_task: asyncio.Task[Any] | None = None
+        self.keepalive_s: float = self.cfg.keepalive
+        # As gunicorn: its heartbeat is also what a client's next piece may take.
+        self.body_timeout_s: float = self.cfg.timeout or 30
         self.drain_s = max(1.0, self.cfg.graceful_timeout - LIFESPAN_END_S)
 
     def init_process(self) -> None:
         """Run the worker, in its own process from here on."""
         # The worker makes its protocols by this name; it has no other seam.
-        gasgi.ASGIProtocol = Connection
+        gasgi.ASGIProtocol = connection_of
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        """Load the application; its lane serves plain connections itself."""
+        super().load_wsgi()
+        from gateway_project import asgi  # noqa: PLC0415 - the master loads this file before Django is set up
+
+        if self.asgi is asgi.application and _speaks_plainly(self.cfg):
+            self.lane = asgi.lane
+
+    # What the lane's connections need of it.
+
+    @property
+    def keeps_connections(self) -> bool:
+        """Whether an answer may be followed by another request."""
+        is_last = self.nr + 1 >= self.max_requests
+        return bool(self.alive and self.keepalive_s > 0 and not (self.is_draining or is_last))
+
+    def opened(self, connection: LaneConnection) -> None:
+        """There is one more connection."""
+        self.connections.add(connection)
+        self.nr_conns += 1
+
+    def lost(self, connection: LaneConnection) -> None:
+        """It is gone, or gunicorn's."""
+        self.connections.discard(connection)
+        self.nr_conns -= 1
+
+    def served(self) -> None:
+        """A request has been answered."""
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("Autorestarting worker after current request.")
+            self.alive = False
 
     def init_signals(self) -> None:
         """Note a signal that comes while the application is loaded: uvloop would lose it."""
@@ -189,10 +210,6 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships 
             server.close()
 
 
-def _has_input(transport: Any) -> bool:
-    handle = transport.get_extra_info("socket")
-    if handle is None or handle.fileno() < 0:
-        return False
-    poll = select.poll()
-    poll.register(handle.fileno(), select.POLLIN)
-    return bool(poll.poll(0))
+def _speaks_plainly(cfg: Any) -> bool:
+    """Whether connections begin with HTTP/1.1 itself, and nobody wants gunicorn's own access log of them."""
+    return not (cfg.is_ssl or cfg.accesslog or cfg.proxy_protocol != "off" or cfg.protocol != "http")

@@ -1,6 +1,7 @@
-"""The short way for data-plane requests: straight from ASGI to the views, without Django's handler.
+"""The short way for data-plane requests: straight to the views, without Django's handler.
 
-Paths that no route knows go on to Django, except those under ``/v1/``, which are answered here.
+They come from connections of the lane's own (``proxying.lane_connection``) or as ASGI requests. Paths that no
+route knows go on to Django, except those under ``/v1/``, which are answered here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from proxying.errors import (
     ClientGoneError,
@@ -22,7 +23,7 @@ from proxying.errors import (
     RequestTooLargeError,
     render,
 )
-from proxying.http import CONTROLS, TELL_LEAVING, Answer, AnswerCutError, GatewayRequest
+from proxying.http import CONTROLS, Answer, AnswerCutError, GatewayRequest
 from proxying.outcome import request_id
 
 Scope = dict[str, Any]
@@ -33,6 +34,8 @@ App = Callable[[Scope, Any, Any], Awaitable[None]]
 View = Callable[..., Awaitable[Answer]]
 # Methods of a path to views. A path ending in ``/{name}`` takes everything after the slash as ``name``.
 Routes = Mapping[str, Mapping[str, View]]
+# The methods of a path (None: it leads nowhere), and what stands for its name in braces.
+Route = tuple[Mapping[str, View] | None, Mapping[str, str]]
 
 _has_control: Final = re.compile(CONTROLS.encode()).search
 _LINGER_S: Final = 2.0
@@ -42,7 +45,7 @@ log: Final = logging.getLogger(__name__)
 
 
 class LaneRequest:
-    """One request of the fast lane; see ``http.GatewayRequest``."""
+    """One ASGI request; see ``Served``."""
 
     __slots__ = (
         "__dict__",
@@ -50,8 +53,8 @@ class LaneRequest:
         "_is_reading",
         "_raw_headers",
         "_receive",
+        "_send",
         "_task",
-        "_tell_leaving",
         "_watcher",
         "gone",
         "method",
@@ -59,17 +62,17 @@ class LaneRequest:
         "started",
     )
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.started = time.perf_counter()
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.gone = False
         self._raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
         self._receive = receive
+        self._send = send
         self._task: asyncio.Task[Any] | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._is_reading = self._has_ended = False
-        self._tell_leaving = scope.get("extensions", _NONE).get(TELL_LEAVING)
         self.__dict__["query_bytes"] = scope["query_string"]
 
     @cached_property
@@ -123,7 +126,7 @@ class LaneRequest:
                     yield piece
         finally:
             self._is_reading = False
-        self._watch_for(task, is_read=True)
+        self._watch_for(task)
 
     def watch(self) -> None:
         """Let the client's leaving cancel the current task. What is left of the body is dropped.
@@ -133,14 +136,11 @@ class LaneRequest:
         if not self._is_reading:
             self._watch_for(asyncio.current_task())
 
-    def _watch_for(self, task: asyncio.Task[Any] | None, *, is_read: bool = False) -> None:
+    def _watch_for(self, task: asyncio.Task[Any] | None) -> None:
         if task is None or self._task is not None:
             return
         self._task = task
-        if is_read and self._tell_leaving is not None:
-            self._tell_leaving(self._left)
-        else:
-            self._watcher = asyncio.create_task(self._watch())
+        self._watcher = asyncio.create_task(self._watch())
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -169,13 +169,54 @@ class LaneRequest:
                     event = await self._receive()
                     more = event["type"] != "http.disconnect" and event.get("more_body", False)
 
+    async def send(self, given: Answer) -> None:
+        """Send the answer; its stream is closed on every path."""
+        send, stream, headers = self._send, given.stream, given.headers
+        if stream is None:
+            headers = [*headers, (b"content-length", b"%d" % len(given.body))]
+        try:
+            await send({"type": "http.response.start", "status": given.status, "headers": headers})
+            if stream is None or self.method == "HEAD":
+                body = b"" if self.method == "HEAD" else given.body
+                if self.is_unread:
+                    await send({"type": "http.response.body", "body": body, "more_body": True})
+                    await self.linger()
+                    body = b""
+                await send({"type": "http.response.body", "body": body})
+                return
+            self.watch()
+            async for piece in stream:
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except AnswerCutError:
+            return  # without the last event: the server closes the connection, and the client sees the cut
+        finally:
+            if stream is not None:
+                await stream.aclose()
+
     def unwatch(self) -> None:
         """Stop looking for the client's leaving."""
         self._task = None
-        if self._tell_leaving is not None:
-            self._tell_leaving(None)
         if self._watcher is not None:
             self._watcher.cancel()
+
+
+class Served(GatewayRequest, Protocol):
+    """A request whose door can send the answer, and watches for the client's leaving."""
+
+    gone: bool
+
+    def watch(self) -> None:
+        """Let the client's leaving cancel the current task."""
+        ...
+
+    def unwatch(self) -> None:
+        """Stop looking for the client's leaving."""
+        ...
+
+    async def send(self, given: Answer) -> None:
+        """Send the answer; its stream is closed on every path."""
+        ...
 
 
 class FastLane:
@@ -184,7 +225,9 @@ class FastLane:
     def __init__(self, routes: Routes, rest: App) -> None:
         self.in_flight = 0
         self._rest = rest
-        self._exact = {path: methods for path, methods in routes.items() if not path.endswith("}")}
+        self._exact: dict[str, Route] = {
+            path: (methods, {}) for path, methods in routes.items() if not path.endswith("}")
+        }
         self._rooted = [
             (path[: path.rindex("{")], path[path.rindex("{") + 1 : -1], methods)
             for path, methods in routes.items()
@@ -192,21 +235,32 @@ class FastLane:
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        path = scope.get("path", "")
-        methods = self._exact.get(path) if scope["type"] == "http" else None
-        arguments: dict[str, str] = {}
-        if methods is None and scope["type"] == "http":
-            methods, arguments = self._rooted_route(path)
-        if methods is None and not path.startswith("/v1/"):
+        """Serve one ASGI request."""
+        route = self.find(scope.get("path", "")) if scope["type"] == "http" else None
+        if route is None:
             await self._rest(scope, receive, _headers_only(send) if scope.get("method") == "HEAD" else send)
-            return
-        request = LaneRequest(scope, receive)
+        else:
+            await self.serve(LaneRequest(scope, receive, send), *route)
+
+    def find(self, path: str) -> Route | None:
+        """What serves a path: its methods (None: nobody, a 404) and arguments; None: it is not the lane's."""
+        found = self._exact.get(path)
+        if found is not None:
+            return found
+        for root, name, methods in self._rooted:
+            if path.startswith(root) and len(path) > len(root):
+                return methods, {name: path[len(root) :]}
+        return (None, _NONE) if path.startswith("/v1/") else None
+
+    async def serve(
+        self, request: Served, methods: Mapping[str, View] | None, arguments: Mapping[str, str]
+    ) -> None:
+        """Serve one request of the lane."""
         self.in_flight += 1
         try:
             if request.method in _BODILESS:
                 request.watch()
-            await _send(request, await answer(request, methods, arguments), send)
+            await request.send(await answer(request, methods, arguments))
         except asyncio.CancelledError:
             if not request.gone:
                 raise
@@ -217,12 +271,6 @@ class FastLane:
             self.in_flight -= 1
             request.unwatch()
 
-    def _rooted_route(self, path: str) -> tuple[Mapping[str, View] | None, dict[str, str]]:
-        for root, name, methods in self._rooted:
-            if path.startswith(root) and len(path) > len(root):
-                return methods, {name: path[len(root) :]}
-        return None, {}
-
 
 def _headers_only(send: Send) -> Send:
     """For answers to HEAD: Django sends their body, and the server warns of it each time."""
@@ -231,31 +279,6 @@ def _headers_only(send: Send) -> Send:
         await send({**event, "body": b""} if event["type"] == "http.response.body" else event)
 
     return without_body
-
-
-async def _send(request: LaneRequest, given: Answer, send: Send) -> None:
-    stream, headers = given.stream, given.headers
-    if stream is None:
-        headers = [*headers, (b"content-length", b"%d" % len(given.body))]
-    try:
-        await send({"type": "http.response.start", "status": given.status, "headers": headers})
-        if stream is None or request.method == "HEAD":
-            body = b"" if request.method == "HEAD" else given.body
-            if request.is_unread:
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-                await request.linger()
-                body = b""
-            await send({"type": "http.response.body", "body": body})
-            return
-        request.watch()
-        async for piece in stream:
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-    except AnswerCutError:
-        return  # without the last event: the server closes the connection, and the client sees the cut
-    finally:
-        if stream is not None:
-            await stream.aclose()
 
 
 def dialect_of(path: str) -> str:

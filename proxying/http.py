@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 Headers = list[tuple[bytes, bytes]]
-# The ASGI extension of our worker: a function that takes a callback for the client's leaving (None: no more).
-TELL_LEAVING: Final = "sluice.tell_leaving"
 CONTROLS: Final = r"[\x00-\x08\x0a-\x1f\x7f]"
 """A regular expression for what no header may hold."""
 

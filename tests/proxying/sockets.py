@@ -1,4 +1,4 @@
-"""The gateway of ``gateway.py`` behind gunicorn's protocol on a real socket, and a plain client for it."""
+"""The gateway of ``gateway.py`` behind the worker's protocols on a real socket, and a plain client for it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,39 @@ import json
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from types import SimpleNamespace
 from typing import Any
 
-from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
+from gateway_project.worker import DrainingWorker, connection_of
+from proxying.fastlane import FastLane
 from routing.types import RoutingTable
 from tests.proxying.gateway import SECRET, Gateway, Got, serving
 
 CHAT = {"model": "pool", "messages": [{"role": "user", "content": "hi"}]}
 
 
+class Worker(DrainingWorker):
+    """The worker's side of connections, without its process."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, lane: FastLane) -> None:
+        self.cfg = Config()
+        self.cfg.set("keepalive", 75)
+        self.log = Logger(self.cfg)
+        self.loop = loop
+        self.asgi = self.lane = lane
+        self.connections = set()
+        self.alive, self.is_draining, self.state = True, False, {}
+        self.nr = self.nr_conns = 0
+        self.max_requests = sys.maxsize
+        self.keepalive_s, self.body_timeout_s = 75.0, 30.0
+
+
 class Door:
     """A gateway that listens."""
 
-    def __init__(self, gateway: Gateway, port: int, worker: SimpleNamespace) -> None:
+    def __init__(self, gateway: Gateway, port: int, worker: Worker) -> None:
         self.gateway = gateway
         self.port = port
         self.worker = worker
@@ -105,16 +121,10 @@ async def listening(held: RoutingTable) -> AsyncIterator[Door]:
 
 @asynccontextmanager
 async def at_door(gateway: Gateway) -> AsyncIterator[Door]:
-    """Gunicorn's protocol in front of an open gateway."""
+    """The worker's protocols in front of an open gateway."""
     loop = asyncio.get_running_loop()
-    config = Config()
-    config.set("keepalive", 75)
-    worker = SimpleNamespace(
-        cfg=config, log=Logger(config), asgi=gateway.lane, loop=loop, alive=True, state={}
-    )
-    worker.nr = worker.nr_conns = 0
-    worker.max_requests = sys.maxsize
-    server = await loop.create_server(lambda: ASGIProtocol(worker), "127.0.0.1", 0)
+    worker = Worker(loop, gateway.lane)
+    server = await loop.create_server(lambda: connection_of(worker), "127.0.0.1", 0)
     try:
         yield Door(gateway, server.sockets[0].getsockname()[1], worker)
     finally:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from proxying.fastlane import FastLane
-from proxying.http import TELL_LEAVING, Answer
+from proxying.http import Answer
 
 pytestmark = pytest.mark.anyio
 
@@ -19,8 +19,7 @@ async def broken(request):
     raise RuntimeError("secret")
 
 
-async def run(routes, path, method="POST", body=b"", leave=None, *, told=False):
-    """With ``told`` the server has the extension that calls back when the client leaves."""
+async def run(routes, path, method="POST", body=b"", leave=None):
     events = [{"type": "http.request", "body": body}]
     sent = []
 
@@ -35,16 +34,8 @@ async def run(routes, path, method="POST", body=b"", leave=None, *, told=False):
 
     lane = FastLane(routes, None)
     scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b""}
-    callbacks = []
-    if told:
-        scope["extensions"] = {TELL_LEAVING: callbacks.append}
-        leaving = asyncio.create_task((leave or asyncio.Event()).wait())
-        leaving.add_done_callback(lambda task: task.cancelled() or callbacks[-1]())
     await lane(scope, receive, send)
     assert lane.in_flight == 0
-    if told:
-        leaving.cancel()
-        assert callbacks[-1] is None
     return sent
 
 
@@ -70,9 +61,8 @@ async def test_lane_errors_are_envelopes(path, body, status, code):
     assert (sent[0]["status"], error["code"], "secret" in error["message"]) == (status, code, False)
 
 
-@pytest.mark.parametrize("told", [False, True])
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_client_that_leaves_cancels_the_view(streamed, told):
+async def test_client_that_leaves_cancels_the_view(streamed):
     """T33: whole answers too."""
     leave, closed = asyncio.Event(), asyncio.Event()
 
@@ -92,7 +82,7 @@ async def test_client_that_leaves_cancels_the_view(streamed, told):
             pass
         return Answer()
 
-    sent = await asyncio.wait_for(run({"/v1/x": {"POST": view}}, "/v1/x", leave=leave, told=told), 1)
+    sent = await asyncio.wait_for(run({"/v1/x": {"POST": view}}, "/v1/x", leave=leave), 1)
     assert len(sent) == (2 if streamed else 0)
     await asyncio.wait_for(closed.wait(), 1)
 
