@@ -173,5 +173,12 @@ def attempt_values(attempt: Attempt) -> dict[str, Any]:
         "started_at": round(attempt.started_at, 6),
         "latency_ms": round(attempt.latency_ms, 3),
         "status": attempt.status,
-        "error": attempt.error or None,
+        "error": storable(attempt.error) if attempt.error else None,
     }
+
+
+def storable(text: str) -> str:
+    """Text without what PostgreSQL cannot store, nor JSON say: NULs and halves of a surrogate pair."""
+    if text.isascii() and "\x00" not in text:
+        return text
+    return text.replace("\x00", "").encode("utf-8", "replace").decode()

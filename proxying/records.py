@@ -22,12 +22,13 @@ from django.db import DatabaseError, InterfaceError, connections
 from proxying.adapters.openai_media import MEDIA_PATHS
 from proxying.logs import LineLog
 from proxying.models import RequestRecord
-from proxying.outcome import API, Exchange, attempt_values
+from proxying.outcome import API, Exchange, attempt_values, storable
 from proxying.pricing import cost_microusd
 from proxying.record_store import Values, write_rows
 from proxying.tracing import Tracing
 from routing import shapes
 from routing.identifiers import new_id
+from routing.types import Candidate, Decision
 
 QUEUE_LIMIT: Final = 10_000
 BATCH: Final = 500
@@ -231,15 +232,16 @@ class Recorder:
 
 def record_values(exchange: Exchange) -> Values:
     """The columns of an exchange's row."""
+    attempts, served = exchange.attempts, exchange.served
     values: Values = {
         "request_id": exchange.request_id,
         "decision_id": new_id() if exchange.decision is None else exchange.decision.decision_id,
         "started_at": datetime.fromtimestamp(exchange.started_at, UTC),
         "endpoint": exchange.endpoint.value,
         "requested_model": exchange.requested_model,
-        "attempts": [attempt_values(attempt) for attempt in exchange.attempts],
-        "attempt_count": len(exchange.attempts),
-        "failover_used": exchange.failed_over,
+        "attempts": [attempt_values(attempt) for attempt in attempts],
+        "attempt_count": len(attempts),
+        "failover_used": len(attempts) > 1,
         "streamed": exchange.streamed,
         "status": exchange.status,
         "outcome": exchange.outcome,
@@ -248,36 +250,36 @@ def record_values(exchange: Exchange) -> Values:
         "latency_ms": round(exchange.latency_ms, 3),
         "first_content_ms": exchange.first_content_ms and round(exchange.first_content_ms, 3),
         "overhead_ms": round(exchange.overhead_ms, 3),
-        **_decision_values(exchange),
-        **_usage_values(exchange),
     }
+    if exchange.decision is not None:
+        values |= _decision_values(exchange.decision, served, failed_over=len(attempts) > 1)
+        values["affinity"] = exchange.affinity.value
+    values |= _usage_values(exchange)
     if exchange.caller is not None:
         values["caller_id"] = exchange.caller.id
         values["caller_name"] = exchange.caller.name
         values["user_path"] = exchange.caller.user_path
     if exchange.source != API:
         values["source"] = exchange.source
-    for name, value in values.items():
-        if isinstance(value, str):
-            values[name] = _fitting(name, value)
+    for name, longest in _LENGTHS.items():
+        text = values.get(name)
+        if text and not (text.isascii() and len(text) <= longest and "\x00" not in text):
+            values[name] = storable(text)[:longest]
     return values
 
 
-def _decision_values(exchange: Exchange) -> dict[str, Any]:
-    decision = exchange.decision
-    if decision is None:
-        return {}
-    first, served, evaluation = decision.effective_candidate, exchange.served, decision.evaluation
+def _decision_values(decision: Decision, served: Candidate | None, *, failed_over: bool) -> dict[str, Any]:
+    first, evaluation = decision.effective_candidate, decision.evaluation
     primary = evaluation.config_primary if evaluation is not None else None
+    selector = "" if served is None else served.selector
     return {
         "canonical_model": decision.canonical_model,
         "strategy": decision.policy.strategy.value if evaluation is not None else "",
         "config_primary": primary.selector if primary is not None else "",
         "effective_candidate": first.selector if first is not None else "",
-        "selected_provider_name": served.provider if served is not None else "",
-        "selected_exact_model": served.model if served is not None else "",
-        "fallback_target": served.selector if served is not None and exchange.failed_over else "",
-        "affinity": exchange.affinity.value,
+        "selected_provider_name": "" if served is None else served.provider,
+        "selected_exact_model": "" if served is None else served.model,
+        "fallback_target": selector if failed_over else "",
         "revision": decision.revision,
         "blocked_candidates": [shapes.blocked(state) for state in decision.blocked],
     }
@@ -303,13 +305,6 @@ def _usage_values(exchange: Exchange) -> dict[str, Any]:
         "reasoning_tokens": usage.reasoning_tokens,
         "cost_microusd": cost,
     }
-
-
-def _fitting(name: str, text: str) -> str:
-    """Text as long as its column, without what PostgreSQL cannot store."""
-    if not text.isascii() or "\x00" in text:
-        text = text.replace("\x00", "").encode("utf-8", "replace").decode()
-    return text[: _LENGTHS.get(name)]
 
 
 def log_values(exchange: Exchange, values: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -10,10 +11,10 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from proxying.models import RequestRecord
-from proxying.outcome import Exchange
+from proxying.outcome import Attempt, Exchange
 from proxying.record_store import write_rows
 from proxying.records import Recorder, record_values
-from routing.types import Endpoint
+from routing.types import Candidate, Endpoint
 from tests.proxying.gateway import caller, until
 
 pytestmark = pytest.mark.anyio
@@ -217,6 +218,32 @@ def test_written_values_read_back_as_they_were() -> None:
     write_rows([values])
     stored = RequestRecord.objects.values(*values).get()
     assert stored == values
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("count", [1, 7, 9, 64, 65, 201])
+def test_batch_of_any_size_is_stored_whole(count: int) -> None:
+    write_rows([record_values(exchange(number)) for number in range(count)])
+    stored = RequestRecord.objects.order_by("id").values_list("request_id", flat=True)
+    assert list(stored) == [f"r{number}" for number in range(count)]
+
+
+@pytest.mark.django_db
+def test_times_of_other_zones_are_stored_as_the_same_instant() -> None:
+    at = datetime(2026, 3, 1, 12, 0, 0, tzinfo=ZoneInfo("Asia/Kolkata"))
+    write_rows([record_values(exchange()) | {"started_at": at}])
+    assert RequestRecord.objects.get(started_at=at).started_at == at
+
+
+@pytest.mark.django_db
+def test_words_that_no_database_takes_cost_no_record() -> None:
+    """A provider's error may hold anything."""
+    made = exchange(requested_model="m\x00\ud800")
+    failed = Attempt(Candidate("pool", "a", "m"), "openai", 0.0, 0.0, 1.0, 500, "500 x: \x00 \udfff é")
+    made.attempts.append(failed)
+    assert write_rows([record_values(made)]) == 0
+    stored = RequestRecord.objects.get()
+    assert (stored.requested_model, stored.attempts[0]["error"]) == ("m?", "500 x:  ? é")
 
 
 @pytest.mark.django_db
