@@ -1,4 +1,4 @@
-"""What Prometheus reads. Children are kept, so that counting costs a dictionary look-up and an addition.
+"""What Prometheus reads. Requests are counted in tallies, so that one costs a few look-ups and additions.
 
 Labels name pools, providers and models of the configuration; never keys, callers or request ids.
 """
@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from proxying.adapters.base import Usage
 from proxying.outcome import Attempt, Exchange
+from proxying.tallies import Distribution, Tally
 from routing.transitions import Transition
 from routing.types import Candidate
 
@@ -29,11 +32,10 @@ OTHER: Final = "(other)"
 class _ExchangeChildren:
     """What one finished request touches."""
 
-    requests: Counter
-    latency: Histogram
-    first_content: Histogram
-    overhead: Histogram
-    failovers: Counter
+    requests: Tally
+    latency: Distribution
+    first_content: Distribution
+    failovers: Tally
 
 
 class Metrics:
@@ -43,8 +45,12 @@ class Metrics:
         self._shared_dir = shared_dir
         self.registry = CollectorRegistry()
         self._exchanges: dict[tuple[str, ...], _ExchangeChildren] = {}
-        self._attempts: dict[tuple[str, ...], Counter] = {}
-        self._tokens: dict[tuple[str, ...], tuple[Counter, Counter, Counter]] = {}
+        self._attempts: dict[tuple[str, ...], Tally] = {}
+        self._tokens: dict[tuple[str, ...], tuple[Tally, Tally, Tally]] = {}
+        # By family and labels: several of the above may count the same.
+        self._tallies: dict[tuple[str, tuple[str, ...]], Tally] = {}
+        self._distributions: dict[tuple[str, tuple[str, ...]], Distribution] = {}
+        self._telling = Lock()
         self._shown_in_flight: set[str] = set()
         self._places: dict[tuple[str, str, str], tuple[str, str, str]] = {}
         where = ("pool", "provider", "model")
@@ -70,6 +76,7 @@ class Metrics:
             (),
             _OVERHEAD_BUCKETS_S,
         )
+        self._overhead = self._distribution(self.overhead, (), _OVERHEAD_BUCKETS_S)
         self.dropped = self._counter("sluice_records_dropped", "Request records that were not kept.", ())
         self.traffic_failed = self._counter(
             "sluice_traffic_write_failures", "Writes of live numbers that will be tried again.", ()
@@ -105,15 +112,15 @@ class Metrics:
         children = self._exchanges.get(key)
         if children is None:
             children = self._exchanges[key] = self._exchange_children(key)
-        children.requests.inc()
+        children.requests.count += 1
         children.latency.observe(exchange.latency_ms / 1000)
-        children.overhead.observe(exchange.overhead_ms / 1000)
+        self._overhead.observe(exchange.overhead_ms / 1000)
         if exchange.first_content_ms is not None:
             children.first_content.observe(exchange.first_content_ms / 1000)
         if exchange.failed_over:
-            children.failovers.inc()
+            children.failovers.count += 1
         if served is not None:
-            self._count_tokens(where, exchange)
+            self._count_tokens(where, exchange.usage)
 
     def attempted(self, exchange: Exchange, attempt: Attempt) -> None:
         """Count an upstream call that has its verdict."""
@@ -121,10 +128,10 @@ class Metrics:
         status = f"{attempt.status // 100}xx" if attempt.status is not None else "none"
         result = "failed" if attempt.error else "ok"
         key = (*self._place(pool, attempt.candidate), status, result)
-        child = self._attempts.get(key)
-        if child is None:
-            child = self._attempts[key] = self.attempts.labels(*map(_label, key))
-        child.inc()
+        tally = self._attempts.get(key)
+        if tally is None:
+            tally = self._attempts[key] = self._tally(self.attempts, key)
+        tally.count += 1
 
     def transition(self, change: Transition) -> None:
         """Count a change of a circuit that this process saw itself."""
@@ -144,6 +151,7 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """The page for Prometheus; with ``shared_dir`` that of all workers together."""
+        self.tell()
         if not self._shared_dir:
             return generate_latest(self.registry)
         registry = CollectorRegistry()
@@ -163,29 +171,50 @@ class Metrics:
         return place
 
     def _exchange_children(self, key: tuple[str, ...]) -> _ExchangeChildren:
-        labels = [_label(value) for value in key]
-        where = labels[:3]
+        where = key[:3]
         return _ExchangeChildren(
-            requests=self.requests.labels(*labels),
-            latency=self.latency.labels(*labels[:4]),
-            first_content=self.first_content.labels(*where),
-            overhead=self.overhead,
-            failovers=self.failovers.labels(*where),
+            requests=self._tally(self.requests, key),
+            latency=self._distribution(self.latency, key[:4], _BUCKETS_S),
+            first_content=self._distribution(self.first_content, where, _BUCKETS_S),
+            failovers=self._tally(self.failovers, where),
         )
 
-    def _count_tokens(self, where: tuple[str, ...], exchange: Exchange) -> None:
-        children = self._tokens.get(where)
-        if children is None:
-            labels = [_label(value) for value in where]
+    def _count_tokens(self, where: tuple[str, ...], usage: Usage) -> None:
+        tallies = self._tokens.get(where)
+        if tallies is None:
             prompt, completion, cached = (
-                self.tokens.labels(*labels, word) for word in ("prompt", "completion", "cached")
+                self._tally(self.tokens, (*where, word)) for word in ("prompt", "completion", "cached")
             )
-            children = self._tokens[where] = (prompt, completion, cached)
-        usage = exchange.usage
-        counts = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
-        for child, count in zip(children, counts, strict=True):
-            if count:
-                child.inc(count)
+            tallies = self._tokens[where] = (prompt, completion, cached)
+        prompt, completion, cached = tallies
+        prompt.count += usage.prompt_tokens or 0
+        completion.count += usage.completion_tokens or 0
+        cached.count += usage.cached_tokens or 0
+
+    def tell(self) -> None:
+        """Bring the counters and histograms up to date; any thread may."""
+        with self._telling:
+            for tally in list(self._tallies.values()):
+                tally.tell()
+            for distribution in list(self._distributions.values()):
+                distribution.tell()
+
+    def _tally(self, family: Counter, key: tuple[str, ...]) -> Tally:
+        labels = tuple(map(_label, key))
+        found = self._tallies.get((family._name, labels))
+        if found is None:
+            found = self._tallies[family._name, labels] = Tally(family.labels(*labels))
+        return found
+
+    def _distribution(
+        self, family: Histogram, key: tuple[str, ...], bounds: tuple[float, ...]
+    ) -> Distribution:
+        labels = tuple(map(_label, key))
+        found = self._distributions.get((family._name, labels))
+        if found is None:
+            child = family.labels(*labels) if labels else family
+            found = self._distributions[family._name, labels] = Distribution(child, bounds)
+        return found
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(name, text, labels, registry=self.registry)

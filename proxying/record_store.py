@@ -1,8 +1,8 @@
 """Writes request records: few statements for a batch.
 
-Django's ``bulk_create`` builds every value of every row by expression; for a gateway's worth of rows that was
-a third of all processor time. ``executemany`` changes threads with the event loop for each row. So a batch goes
-to PostgreSQL as one JSON text, which it takes apart itself, and to SQLite by statements of many rows.
+Django's ``bulk_create`` builds every value of every row by expression: for a gateway's worth of rows, a third
+of all processor time. ``executemany`` changes threads with the event loop for each row. So a batch goes to
+PostgreSQL as one JSON text, which it takes apart itself, and to SQLite by statements of many rows.
 """
 
 from __future__ import annotations

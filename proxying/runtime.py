@@ -165,6 +165,7 @@ class Runtime:
             parts.append(self._watcher.stop)
         if self._background is not None:
             parts.insert(0, self._background.stop)
+        self.metrics.tell()
         for part in parts:
             try:
                 await part()
@@ -188,7 +189,8 @@ class Runtime:
         self.recorder.put(exchange)
 
     def show_gauges(self) -> None:
-        """Bring the gauges up to date."""
+        """Bring the gauges and what was counted up to date."""
+        self.metrics.tell()
         table, stale_since = self.table(), snapshot.status().stale_since
         self.metrics.queue.set(self.recorder.depth)
         self.metrics.show_in_flight(self.health.in_flight())
