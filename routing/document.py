@@ -24,11 +24,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
 Fields = dict[str, Any]
 Document = dict[str, Fields]
+
+SWITCHABLE: Final = frozenset({"provider", "pool", "candidate"})
+"""The kinds of objects that have a switch; ``enabled`` of a key is a value like any other."""
+SWITCH_FIELDS: Final = ("enabled", "switch_reason", "switch_base", "switch_expires_at")
+_OF_SWITCHES: Final = frozenset({*SWITCH_FIELDS, "switch_set"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,16 @@ def split_key(key: str) -> tuple[str, ...]:
     """Take an object key apart again: the kind, then the names."""
     kind, *names = key.split("/")
     return (kind, *(unquote(name) for name in names))
+
+
+def is_switch(change: Change) -> bool:
+    """Whether the change is one of an operator's switch, which the object itself has no part in."""
+    return is_switch_field(change.object, change.field)
+
+
+def is_switch_field(key: str, name: str) -> bool:
+    """Whether a field of the object of this key belongs to its switch."""
+    return name in _OF_SWITCHES and split_key(key)[0] in SWITCHABLE
 
 
 def diff(before: Document, after: Document) -> tuple[Change, ...]:

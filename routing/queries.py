@@ -10,7 +10,7 @@ from django.db.models import Count, Q, QuerySet, TextField
 from django.db.models.functions import Cast
 
 from routing.assembly import POLICY_COLUMNS, BadRowError, merge_policy
-from routing.document import Document, Fields, apply, from_json, object_key
+from routing.document import SWITCH_FIELDS, Document, Fields, apply, from_json, object_key
 from routing.models import (
     AdminToken,
     Alias,
@@ -36,7 +36,6 @@ PROVIDER_FIELDS: Final = (
     "max_in_flight",
 )
 POLICY_FIELDS: Final = tuple(POLICY_COLUMNS)
-SWITCH_FIELDS: Final = ("enabled", "switch_reason", "switch_base", "switch_expires_at")
 CANDIDATE_FIELDS: Final = ("priority", "weight")
 CLIENT_KEY_FIELDS: Final = ("name", "prefix", "user_path", "models", "enabled", "expires_at")
 ADMIN_TOKEN_FIELDS: Final = ("name", "prefix", "read_only", "enabled", "expires_at")

@@ -8,8 +8,17 @@ from datetime import datetime
 from functools import cache, partial
 from typing import Any, Final, NamedTuple, Unpack
 
-from routing import credentials, queries
-from routing.document import Change, Document, Fields, from_json, object_key, split_key
+from routing import credentials
+from routing.document import (
+    SWITCH_FIELDS,
+    Change,
+    Document,
+    Fields,
+    from_json,
+    is_switch_field,
+    object_key,
+    split_key,
+)
 from routing.models import Alias, ModelPool, Provider, RoutingRevision
 from routing.services import access
 from routing.services.errors import Conflict, Invalid, NotFound, ServiceError
@@ -31,7 +40,6 @@ from routing.services.writing import How, Writing, write
 _ORDER: Final = ("provider", "pool", "candidate", "alias", "defaults", "client_key", "admin_token")
 _IMPORTED: Final = frozenset({"provider", "pool", "candidate", "alias", "defaults"})
 _PRUNED: Final = ("alias", "candidate", "pool", "provider")
-_SWITCH_FIELDS: Final = frozenset({*queries.SWITCH_FIELDS, "switch_set"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,22 +146,31 @@ def _undo(writing: Writing, changes: Iterable[Change]) -> None:
             if not credentials.is_reference(fields.get("credential") or ""):
                 fields.pop("credential", None)
             wanted[change.object] = fields
-    for key in sorted(gone, key=lambda key: -_ORDER.index(split_key(key)[0])):
-        _drop(key)
-    for key in _sorted(wanted):
-        fields = wanted[key]
-        _put(writing, key, {name: value for name, value in fields.items() if name not in _SWITCH_FIELDS})
-        _restore_switch(writing, key, fields)
+    # Aliases first: what they led to in the meantime can only go once they lead elsewhere.
+    for of_aliases in (True, False):
+        for key in reversed(_sorted(key for key in gone if _is_alias(key) is of_aliases)):
+            _drop(key)
+        for key in _sorted(key for key in wanted if _is_alias(key) is of_aliases):
+            _put(writing, key, _without_switch(key, wanted[key]))
+            _restore_switch(writing, key, wanted[key])
     for alias in Alias.objects.all():
         check_alias(alias)
 
 
+def _is_alias(key: str) -> bool:
+    return split_key(key)[0] == "alias"
+
+
+def _without_switch(key: str, fields: Fields) -> Fields:
+    return {name: value for name, value in fields.items() if not is_switch_field(key, name)}
+
+
 def _restore_switch(writing: Writing, key: str, fields: Fields) -> None:
     kind, *names = split_key(key)
-    if kind not in {"provider", "pool", "candidate"} or not fields.keys() & _SWITCH_FIELDS:
+    if not any(is_switch_field(key, name) for name in fields):
         return
     row = find(_TARGETS[kind](*names))
-    values = {name: fields[name] for name in queries.SWITCH_FIELDS if name in fields}
+    values = {name: fields[name] for name in SWITCH_FIELDS if name in fields}
     if values.get("switch_expires_at"):
         values["switch_expires_at"] = datetime.fromisoformat(values["switch_expires_at"])
     for name, value in values.items():
@@ -182,7 +199,7 @@ def _is_default(row: Row) -> bool:
 
 def _import_fields(key: str, fields: Fields, secrets: Mapping[str, str]) -> Fields:
     kind, *names = split_key(key)
-    result = {name: value for name, value in fields.items() if name not in _SWITCH_FIELDS}
+    result = _without_switch(key, fields)
     if kind == "provider":
         if names[0] in secrets:
             result["credential"] = secrets[names[0]]

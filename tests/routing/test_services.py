@@ -801,6 +801,55 @@ def test_undo_of_a_revision_brings_the_document_back(two_pools, write):
     assert (last().number, last().reverts, last().reason) == (number + 1, number, f"Undo revision {number}.")
 
 
+def test_revert_of_a_document_puts_aliases_back_before_what_they_led_to_goes(two_pools):
+    services.save_alias(name="fast", target="one", **BY_ADA)
+    services.save_alias(name="exact", target="a/m", **BY_ADA)
+    wanted = {
+        "provider/new": {"kind": "openai"},
+        "pool/three": {},
+        "candidate/three/new/m": {"priority": 1, "weight": 1},
+        "alias/fast": {"target": "three"},
+        "alias/exact": {"target": "new/m"},
+    }
+    before = queries.read_document()
+    applied = services.apply_document(desired=wanted, **BY_ADA)
+
+    services.revert_revision(number=applied.revision, **BY_ADA)
+
+    assert queries.read_document() == before
+
+
+def test_revert_of_a_document_that_made_a_pool_of_an_alias_makes_the_alias_again(two_pools):
+    services.save_alias(name="three", target="one", **BY_ADA)
+    services.save_alias(name="four", target="two", **BY_ADA)
+    services.save_pool(
+        canonical_model="five", values={}, candidates=[{"provider_name": "a", "model": "m"}], **BY_ADA
+    )
+    before = queries.read_document()
+    wanted = {key: fields for key, fields in before.items() if key not in {"alias/three", "pool/five"}}
+    del wanted["candidate/five/a/m"]
+    wanted |= {"pool/three": {}, "candidate/three/a/m": {"priority": 1, "weight": 1}}
+    wanted |= {"alias/five": {"target": "one"}, "alias/four": {"target": "three"}}
+    applied = services.apply_document(desired=wanted, prune=True, **BY_ADA)
+
+    services.revert_revision(number=applied.revision, **BY_ADA)
+
+    assert queries.read_document() == before
+
+
+@pytest.mark.parametrize("sort", ["client_key", "admin_token"])
+def test_revert_of_a_revocation_makes_the_key_valid_again(sort):
+    create = getattr(services, f"create_{sort}")
+    revoke = getattr(services, f"revoke_{sort}")
+    row, _ = create(values={"name": "app"}, **BY_ADA)
+    revoke(**{"key_id" if sort == "client_key" else "token_id": row.pk}, **BY_ADA)
+
+    applied = services.revert_revision(number=2, **BY_ADA)
+
+    assert [(one.field, one.before, one.after) for one in applied.changes] == [("enabled", False, True)]
+    assert type(row).objects.get().enabled is True
+
+
 def test_undo_of_an_undo_is_a_redo(two_pools):
     services.set_switch(target=provider_target("b"), enabled=False, reason="x", **BY_ADA)
     after = queries.read_document()
