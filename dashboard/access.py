@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
 
@@ -13,12 +13,17 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from routing.api.permissions import Right, has_right
+from routing.api.permissions import Right, has_right, may_undo
+from routing.document import Change, is_switch
 from routing.services import Actor
 
 View = Callable[..., HttpResponse]
 NO_RECORDS = "Your account lacks “Can view request record”."
 READ_ONLY = "Your account may look and not switch: it lacks “Can change pool candidate”."
+NOT_CONFIGURE = (
+    "Your account may switch and not configure: undoing this needs “Can change model pool” and “Can change "
+    "provider”, and for keys and tokens the permission to change those."
+)
 
 
 def page(*methods: str, right: Right = Right.VIEW, permission: str = "") -> Callable[[View], View]:
@@ -54,6 +59,16 @@ def refusal(request: HttpRequest, right: Right, permission: str = "") -> HttpRes
         missing = READ_ONLY if not permission or not has_right(request.user, right) else NO_RECORDS
     context = {**common(request, ""), "missing": missing}
     return TemplateResponse(request, "dashboard/refused.html", context, status=403)
+
+
+def why_not_undo(request: HttpRequest, changes: Iterable[Change]) -> str:
+    """Why this account may not take the changes back; empty when it may: switches for whoever may switch."""
+    found = tuple(changes)
+    if may_undo(request.user, found):
+        return ""
+    if not has_right(request.user, Right.OPERATE):
+        return READ_ONLY
+    return "" if all(is_switch(change) for change in found) else NOT_CONFIGURE
 
 
 def is_part(request: HttpRequest) -> bool:

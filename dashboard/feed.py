@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from routing.document import Change, from_json, split_key
 from routing.summary import field_text, object_text
+
+WhyNot = Callable[[Iterable[Change]], str]
 
 _HIDDEN = frozenset({"switch_set", "switch_base"})
 _FIELD_WORDS = {"switch_reason": "reason", "switch_expires_at": "until"}
@@ -26,26 +28,32 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One revision. ``undone_by`` is the later one that took it back."""
+    """One revision. ``undone_by`` is the later one that took it back; ``why_not``: why the reader may not."""
 
     revision: Any
     lines: tuple[Line, ...]
     pools: tuple[str, ...]
     undone_by: int | None
     can_undo: bool
+    why_not: str = ""
 
 
-def entries(revisions: Iterable[Any], undone: Mapping[int, int]) -> list[Entry]:
-    """The feed's entries, in the order given."""
-    return [_entry(revision, undone.get(revision.number)) for revision in revisions]
+def entries(revisions: Iterable[Any], undone: Mapping[int, int], why_not: WhyNot) -> list[Entry]:
+    """The feed's entries, in the order given; ``why_not`` says why the reader may not take changes back."""
+    return [_entry(revision, undone.get(revision.number), why_not) for revision in revisions]
 
 
-def _entry(revision: Any, undone_by: int | None) -> Entry:
+def _entry(revision: Any, undone_by: int | None, why_not: WhyNot) -> Entry:
     changes = from_json(revision.changes)
     touched = {split_key(change.object)[1] for change in changes if _names_a_pool(change)}
     undoable = any(change.field not in {"switch_set", "credential"} for change in changes)
     return Entry(
-        revision, lines(changes), tuple(sorted(touched)), undone_by, can_undo=undoable and undone_by is None
+        revision,
+        lines(changes),
+        tuple(sorted(touched)),
+        undone_by,
+        can_undo=undoable and undone_by is None,
+        why_not=why_not(changes),
     )
 
 

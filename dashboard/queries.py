@@ -56,6 +56,11 @@ def changes(*, before: int | None = None, touching: str = "", size: int = PAGE_S
     return list(rows[: size + 1])
 
 
+def revision(number: int) -> RoutingRevision | None:
+    """The revision of this number, or None."""
+    return revisions().filter(pk=number).first()
+
+
 def changes_of_pool(
     canonical_model: str, providers: Iterable[str], *, looked_at: int = 300
 ) -> list[PoolChange]:

@@ -10,7 +10,8 @@ from django.urls import URLPattern, path, reverse
 
 from routing.admin.base import ReadOnlyAdmin
 from routing.admin.diffs import diff_html
-from routing.admin.undo import may_undo, undo
+from routing.admin.undo import undo
+from routing.api.permissions import may_undo
 from routing.document import from_json
 from routing.models import Lease, ProviderModel, RoutingRevision
 
@@ -41,7 +42,7 @@ class RoutingRevisionAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         """Offer the undoing to those who may."""
         revision = kwargs.get("obj")
-        if revision is not None and may_undo(request, revision):
+        if revision is not None and may_undo(request.user, from_json(revision.changes)):
             context["undo_url"] = reverse("admin:routing_routingrevision_undo", args=[revision.pk])
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -15,11 +13,9 @@ from django.urls import reverse
 from routing import services
 from routing.admin.base import actor
 from routing.admin.diffs import diff_html
-from routing.document import from_json, split_key
+from routing.api.permissions import may_undo
+from routing.document import from_json
 from routing.models import RoutingRevision
-
-_CONFIGURE: Final = ("routing.change_modelpool", "routing.change_provider")
-_KEYS: Final = {"client_key": "routing.change_clientkey", "admin_token": "routing.change_admintoken"}
 
 
 class UndoForm(forms.Form):
@@ -29,16 +25,10 @@ class UndoForm(forms.Form):
     confirm = forms.BooleanField(required=False, label="Leave pools empty")
 
 
-def may_undo(request: HttpRequest, revision: RoutingRevision) -> bool:
-    """Who may configure; keys and tokens besides only with their own permission."""
-    kinds = {split_key(change.object)[0] for change in from_json(revision.changes)}
-    return request.user.has_perms([*_CONFIGURE, *(_KEYS[kind] for kind in kinds if kind in _KEYS)])
-
-
 def undo(page: admin.ModelAdmin[RoutingRevision], request: HttpRequest, number: int) -> HttpResponse:
     """Ask, then write the revision that takes this one back."""
     revision = get_object_or_404(RoutingRevision, pk=number)
-    if not may_undo(request, revision):
+    if not may_undo(request.user, from_json(revision.changes)):
         raise PermissionDenied
     form = UndoForm(request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid():

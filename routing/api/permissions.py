@@ -10,12 +10,13 @@ configure  read-write                            staff with ``routing.change_mod
 ========== ===================================== =====================================================
 
 Views of keys, tokens and request records ask a signed-in user for Django's own permissions on those tables
-besides (``view_…`` to look, ``change_…`` to write): who configures pools may not make himself a token.
+besides (``view_…`` to look, ``change_…`` to write): who configures pools may not make himself a token, and
+may not bring a revoked one back by undoing its revision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from routing.api.authentication import TokenUser
+from routing.document import Change, split_key
 
 if TYPE_CHECKING:  # DRF imports its default permissions before its views are there
     from rest_framework.views import APIView
@@ -43,6 +45,12 @@ _NEEDED: Final = {
 }
 
 
+_KEYS: Final[Mapping[str, str]] = {
+    "client_key": "routing.change_clientkey",
+    "admin_token": "routing.change_admintoken",
+}
+
+
 def has_right(user: Any, right: Right) -> bool:
     """Whether a user or the bearer of a token has a right."""
     if isinstance(user, TokenUser):
@@ -50,6 +58,12 @@ def has_right(user: Any, right: Right) -> bool:
     if not (user and user.is_authenticated and user.is_active and user.is_staff):
         return False
     return bool(user.has_perms(_NEEDED[right]))
+
+
+def may_undo(user: Any, changes: Iterable[Change]) -> bool:
+    """Whether a user or the bearer of a token may take these changes back: configure, and write its keys."""
+    kinds = {split_key(change.object)[0] for change in changes}
+    return has_right(user, Right.CONFIGURE) and _may(user, [_KEYS[kind] for kind in kinds if kind in _KEYS])
 
 
 class HasRight(BasePermission):

@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -16,9 +17,9 @@ from routing.api.answers import Reverted, RevisionDetail, RevisionShape
 from routing.api.base import AdminView, Write, split
 from routing.api.fields import LARGEST_NUMBER, Strict, WriteBody, WriteQuery
 from routing.api.paging import Newest, PageQuery
-from routing.api.permissions import Right
+from routing.api.permissions import HasRight, Right, may_undo
 from routing.config_export import render
-from routing.document import as_json
+from routing.document import as_json, from_json
 from routing.models import RoutingRevision
 
 
@@ -96,6 +97,8 @@ class Revert(AdminView):
         body.is_valid(raise_exception=True)
         _, said = split(body.validated_data)
         write = Write(request, said)
+        if not may_undo(request.user, from_json(get_revision(number).changes)):
+            raise PermissionDenied(HasRight.message)
         if not write.how.get("reason"):
             del write.how["reason"]
         applied = services.revert_revision(number=min(number, LARGEST_NUMBER), **write.how)

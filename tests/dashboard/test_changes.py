@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth.models import User
 
 from routing import services
-from routing.models import PoolCandidate, RoutingRevision
+from routing.models import ClientKey, PoolCandidate, RoutingRevision
 from tests.dashboard.conftest import switch
+from tests.people import look, reader, signed_in
 
 pytestmark = pytest.mark.django_db
 PART = {"HX-Request": "true"}
 KEY = "pool_candidate/chat/a/m"
 URL = "/dashboard/changes/"
+BY_CAROL = {"actor": services.Actor("carol"), "source": "api"}
 
 
 def test_feed_says_who_when_via_what_and_why(ada, gateway):
@@ -93,6 +96,30 @@ def test_only_operators_undo_and_all_who_may_look_see_the_feed(people, gateway):
     assert people["ada"].get(f"{URL}1/undo/").status_code == 405
 
 
+def test_who_may_only_switch_undoes_switches_and_nothing_else(gateway):
+    olga = signed_in(reader())
+    look(User.objects.get(), "change_poolcandidate")
+    mona = signed_in(User.objects.create_user("mona", is_staff=True))
+    look(User.objects.get(username="mona"), "change_poolcandidate", "change_modelpool", "change_provider")
+    key, _ = services.create_client_key(values={"name": "app"}, **BY_CAROL)
+    services.revoke_client_key(key_id=key.pk, **BY_CAROL)
+    services.save_provider(name="c", values={"max_in_flight": 4}, **BY_CAROL)
+    switch(KEY)
+
+    shown = {entry.revision.number: not entry.why_not for entry in olga.get(URL).context["entries"]}
+    assert shown == {4: True, 3: False, 2: False, 1: False}
+    refused = olga.post(f"{URL}2/undo/", headers=PART)
+    assert (refused.status_code, refused["HX-Retarget"]) == (403, "#dialog")
+    assert "Can change provider" in refused.content.decode()
+    assert {number: olga.post(f"{URL}{number}/undo/").status_code for number in (4, 3, 2)} == {
+        4: 302,
+        3: 403,
+        2: 403,
+    }
+    assert {number: mona.post(f"{URL}{number}/undo/").status_code for number in (3, 2)} == {3: 302, 2: 403}
+    assert ClientKey.objects.get().enabled is False
+
+
 def test_feed_is_paged_and_filtered(ada, gateway):
     for number in range(60):
         services.save_alias(
@@ -103,6 +130,7 @@ def test_feed_is_paged_and_filtered(ada, gateway):
     second = ada.get(URL, {"before": first.context["older"]})
     assert [entry.revision.number for entry in second.context["entries"]] == list(range(10, 0, -1))
     assert [entry.revision.number for entry in ada.get(URL, {"q": "alias-07"}).context["entries"]] == [8]
+    assert [entry.revision.number for entry in ada.get(URL, {"q": "alias\0-07"}).context["entries"]] == [8]
     assert ada.get(URL, {"before": "x"}).context["entries"][0].revision.number == 60
 
 

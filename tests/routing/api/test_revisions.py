@@ -6,6 +6,7 @@ import pytest
 
 from routing import models, queries
 from routing.config_export import render
+from tests.routing.api.conftest import VIEWER, person
 
 HISTORY = "/admin/routing/revisions"
 STATE = "/admin/routing-state"
@@ -117,3 +118,20 @@ def test_export_is_the_configuration_as_it_was(history):
     assert "fast: chat" in before.content.decode()
     assert "fast: weighted" in now.content.decode()
     assert error(history("GET", f"{HISTORY}/9/export")) == (404, "revision_not_found", None)
+
+
+MAINTAINER = (*VIEWER, "change_modelpool", "change_provider")
+
+
+@pytest.mark.parametrize(
+    ("plural", "permission"), [("client-keys", "change_clientkey"), ("admin-tokens", "change_admintoken")]
+)
+def test_revert_of_a_revocation_needs_the_permission_to_change_keys(ada, plural, permission):
+    made = ada("POST", f"/admin/api/{plural}", {"name": "app"}).json()
+    ada("DELETE", f"/admin/api/{plural}/{made['id']}")
+    refused = person("mona", *MAINTAINER)("POST", f"{HISTORY}/2/revert", {})
+    assert error(refused) == (403, "permission_denied", None)
+    assert ada.get(f"/admin/api/{plural}/{made['id']}")["enabled"] is False
+
+    assert person("kim", *MAINTAINER, permission)("POST", f"{HISTORY}/2/revert", {}).status_code == 200
+    assert ada.get(f"/admin/api/{plural}/{made['id']}")["enabled"] is True
