@@ -62,11 +62,11 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "routing.api.scripts.JSONForScripts",  # before CSRF, whose refusal is a page for people
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "routing.api.scripts.JSONForScripts",
     "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "gateway_project.urls"

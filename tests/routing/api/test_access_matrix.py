@@ -177,9 +177,15 @@ def test_a_disabled_token_is_refused_at_once(ada, pools):
     assert ada("GET", "/admin/routing-state").status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/admin/", "/admin/nothing", "/admin/routing/modelpool/", "/admin/login/"])
-def test_scripts_get_json_everywhere(ada, client_key, path):
-    found, refused = ada("GET", path), client_key("GET", path)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "path",
+    ["/admin/", "/admin/nothing", "/admin/routing/modelpool/", "/admin/login/", "/admin/api/pools/a%00b"],
+)
+def test_scripts_get_json_everywhere(path, method, ada, client_key):
+    csrf = Client(enforce_csrf_checks=True, raise_request_exception=False)
+    ada.client = client_key.client = csrf
+    found, refused = ada(method, path), client_key(method, path)
 
     assert (found.status_code, found.json()["error"]["code"]) == (404, "unknown_url")
     assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_admin_token")
