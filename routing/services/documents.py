@@ -44,11 +44,15 @@ _PRUNED: Final = ("alias", "candidate", "pool", "provider")
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was written: ``revision`` is the number in force afterwards."""
+    """What was written: ``revision`` is the number in force afterwards.
+
+    ``emptied`` are the pools that lost their last candidate that is switched on.
+    """
 
     changes: tuple[Change, ...]
     revision: int
     impact: dict[str, Any] = field(default_factory=dict)
+    emptied: tuple[str, ...] = ()
 
 
 def apply_document(
@@ -73,7 +77,7 @@ def apply_document(
             _prune(writing.before, desired, ("pool", "provider"))
         for alias in Alias.objects.all():
             _at(object_key("alias", alias.name), partial(check_alias, alias))
-    return Applied(writing.changes, writing.revision, writing.impact)
+    return Applied(writing.changes, writing.revision, writing.impact, writing.emptied)
 
 
 def revert_revision(*, number: int, **how: Unpack[How]) -> Applied:
@@ -95,7 +99,7 @@ def revert_revision(*, number: int, **how: Unpack[How]) -> Applied:
         _refuse_overwriting(number, changes, writing.before)
         writing.reverts = number
         _undo(writing, changes)
-    return Applied(writing.changes, writing.revision, writing.impact)
+    return Applied(writing.changes, writing.revision, writing.impact, writing.emptied)
 
 
 def _can_undo(change: Change) -> bool:

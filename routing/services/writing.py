@@ -91,6 +91,11 @@ class Writing:
             expose_exact=settings.GATEWAY_EXPOSE_EXACT_MODELS,
         )
 
+    @property
+    def emptied(self) -> tuple[str, ...]:
+        """The pools that lose their last candidate that is switched on."""
+        return emptied(self.table_before, self.table_after, self.now.timestamp())
+
 
 def lock_head() -> RoutingHead:
     """Take the lock that every write takes first; inside a transaction only."""
@@ -185,8 +190,7 @@ def _refuse_emptied(writing: Writing, confirm: Confirm) -> None:
     if writing.unguarded or confirm is True:
         return
     allowed = frozenset(confirm) if not isinstance(confirm, bool) else frozenset()
-    names = emptied(writing.table_before, writing.table_after, writing.now.timestamp())
-    left = [name for name in names if name not in allowed]
+    left = [name for name in writing.emptied if name not in allowed]
     if left:
         raise WouldEmptyPool(left, writing.impact)
 

@@ -1,4 +1,5 @@
 import io
+import json
 from textwrap import dedent
 
 import pytest
@@ -177,6 +178,19 @@ def test_import_config_asks_before_it_empties_a_pool(run):
     assert run(text, "--prune", "--confirm", "pool")[0] == (
         "- candidate one/m of pool pool\nImported FILE: 1 change, revision 3.\n"
     )
+
+
+def test_import_config_dry_run_asks_for_the_confirmation_that_the_import_asks_for(run):
+    two = {"type": "openai_compatible", "base_url": "http://127.0.0.1:9/v1", "models": ["m"]}
+    pool = {"candidates": [{"provider": "two", "model": "m"}]}
+    text = json.dumps({"providers": {"two": two}, "routing": {"model_pools": {"pool": pool}}})
+    run(text)
+    without_model = text.replace('"models": ["m"]', '"models": ["other"]')
+
+    _, warned = run(without_model, "--dry-run")
+
+    assert "candidate switched on" not in warned
+    assert run(without_model)[0].endswith("revision 2.\n")
 
 
 def test_import_config_reports_all_problems_and_writes_nothing(run):

@@ -62,7 +62,8 @@ class Command(BaseCommand):
         if options["check"]:
             self.finish_check(name, count + len(planned.missing))
         elif options["dry_run"]:
-            self.finish_dry_run(count, emptied(applied.impact, options["confirm"]))
+            asked = [pool for pool in applied.emptied if pool not in options["confirm"]]
+            self.finish_dry_run(count, asked)
         elif count:
             self.stdout.write(f"Imported {name}: {counted(count, 'change')}, revision {applied.revision}.")
         else:
@@ -117,18 +118,6 @@ def write(arguments: Mapping[str, Any]) -> services.Applied:
         ) from error
     except services.ServiceError as error:
         raise CommandError(f"Nothing was written. {error.message}") from error
-
-
-def emptied(impact: Mapping[str, Any], confirmed: Sequence[str]) -> list[str]:
-    """Pools that would be left without a candidate and were not confirmed."""
-    return [
-        row["canonical_model"]
-        for row in impact.get("pools", [])
-        if row["status_after"] == "unavailable"
-        and row["selectable_before"]
-        and not row["selectable_after"]
-        and row["canonical_model"] not in confirmed
-    ]
 
 
 def counted(number: int, noun: str) -> str:
