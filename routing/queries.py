@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from django.db.models import Count, Q, QuerySet, TextField
-from django.db.models.functions import Cast
+from django.db.models import Count, Q, QuerySet, TextField, Value
+from django.db.models.functions import Cast, StrIndex
+from django.db.models.lookups import GreaterThan
 
 from routing.assembly import POLICY_COLUMNS, BadRowError, merge_policy
 from routing.document import SWITCH_FIELDS, Document, Fields, apply, from_json, object_key
@@ -146,10 +147,12 @@ def revisions_of(rows: QuerySet[RoutingRevision], key: str, *, within: str = "")
 
     Keys have no quotes in them, so their place in the JSON text is their own.
     """
-    wanted = Q(changes_text__contains=f'"object": "{key}"')
+    text = Cast("changes", TextField())
+    # Not LIKE: SQLite's takes OpenAI for openai.
+    wanted = Q(GreaterThan(StrIndex(text, Value(f'"object": "{key}"')), 0))
     if within:
-        wanted |= Q(changes_text__contains=f'"object": "{within}')
-    return rows.annotate(changes_text=Cast("changes", TextField())).filter(wanted)
+        wanted |= Q(GreaterThan(StrIndex(text, Value(f'"object": "{within}')), 0))
+    return rows.filter(wanted)
 
 
 def credential_texts() -> dict[str, str]:
@@ -170,7 +173,8 @@ def users_of_provider(name: str) -> list[str]:
     aliases = [
         alias.name
         for alias in Alias.objects.filter(target__startswith=f"{name}/").order_by("name")
-        if alias.target not in own
+        # SQLite's LIKE takes OpenAI for openai.
+        if alias.target.startswith(f"{name}/") and alias.target not in own
     ]
     return [*(f"pool {pool}" for pool in pools), *(f"alias {alias}" for alias in aliases)]
 

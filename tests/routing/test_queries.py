@@ -97,6 +97,7 @@ def test_users_of_a_provider_are_pools_and_aliases_that_name_it():
     factories.AliasFactory(name="exact", target="p/x")
     factories.AliasFactory(name="pooled", target="p/own")
     factories.AliasFactory(name="other", target="p2/x")
+    factories.AliasFactory(name="capital", target="P/x")
 
     assert queries.users_of_provider("p") == ["pool ant", "pool zebra", "alias exact"]
     assert queries.users_of_pool("p/own") == ["alias pooled"]
