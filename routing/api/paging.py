@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import inline_serializer
 from rest_framework import serializers
+from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from routing.api.fields import Strict
+
+_POSITION: Final = re.compile(r"-?[0-9]{1,19}")
 
 
 class PageQuery(Strict):
@@ -33,6 +37,17 @@ class Newest(CursorPagination):
 
     def __init__(self, *ordering: str) -> None:
         self.ordering = ordering
+
+    def decode_cursor(self, request: Request) -> Any:
+        """The cursor of the query; one with a position that is no number was not made here.
+
+        Raises:
+            NotFound: it cannot be read.
+        """
+        cursor = super().decode_cursor(request)
+        if cursor is not None and not _POSITION.fullmatch(str(cursor.position or 0)):
+            raise NotFound(self.invalid_cursor_message)
+        return cursor
 
     def answer(
         self, rows: QuerySet[Any], request: Request, view: APIView, shape: Callable[[Any], dict[str, Any]]

@@ -42,6 +42,8 @@ class SwitchTarget:
             NotFound: nothing can have this key.
         """
         kind, *names = split_key(key)
+        if any("\0" in name for name in names):  # no row has one, and PostgreSQL takes none to look for
+            names = []
         match kind, names:
             case SwitchKind.PROVIDER, [provider]:
                 return cls(kind, provider_name=provider)

@@ -643,6 +643,8 @@ def test_cleared_switch_is_as_if_nobody_had_set_it(two_pools):
     with pytest.raises(services.NotFound):
         SwitchTarget.from_key("provider/b/c")
     with pytest.raises(services.NotFound):
+        SwitchTarget.from_key("provider/b%00")
+    with pytest.raises(services.NotFound):
         services.clear_switch(target=SwitchTarget.from_key("provider/zzz"), **BY_ADA)
 
 

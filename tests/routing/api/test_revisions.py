@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 
 from routing import models, queries
@@ -46,6 +48,7 @@ def test_history_is_paged_newest_first(history):
         ("object=provider/east", [3, 1]),
         ("object=alias/fast", [2]),
         ("object=provider/eas", []),
+        ("object=provider/EAST", []),
         ("object=provider%2Feast%25", []),
         ("actor=token%20ada", [3, 2, 1]),
         ("actor=nobody", []),
@@ -118,6 +121,12 @@ def test_export_is_the_configuration_as_it_was(history):
     assert "fast: chat" in before.content.decode()
     assert "fast: weighted" in now.content.decode()
     assert error(history("GET", f"{HISTORY}/9/export")) == (404, "revision_not_found", None)
+
+
+@pytest.mark.parametrize("position", ["p=abc", "p=1e3", "p=1.5", f"p={'9' * 30}"])
+def test_cursor_that_was_not_made_here_is_refused(history, position):
+    cursor = b64encode(position.encode()).decode()
+    assert error(history("GET", f"{HISTORY}?cursor={cursor}")) == (404, "not_found", None)
 
 
 MAINTAINER = (*VIEWER, "change_modelpool", "change_provider")
