@@ -17,8 +17,8 @@ class NameConverter:
     regex = r"[^\x00]+"
 
     def to_python(self, value: str) -> str:
-        """The name as it stands in the address, decoded."""
-        return value
+        """The name as it stands in the address, decoded and trimmed as names are everywhere."""
+        return value.strip()
 
     def to_url(self, value: str) -> str:
         """The name."""

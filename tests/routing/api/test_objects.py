@@ -161,6 +161,22 @@ def test_pool_with_slashes_is_made_by_put_and_replaced(ada):
     assert [(one["model"], one["enabled"]) for one in second["candidates"]] == [("y", False)]
 
 
+@pytest.mark.parametrize(
+    ("plural", "name", "body"),
+    [
+        ("pools", "canonical_model", {"candidates": [{"provider_name": "east", "model": "x"}]}),
+        ("aliases", "name", {"target": "chat"}),
+        ("providers", "name", {"kind": "openai"}),
+    ],
+)
+def test_name_in_the_address_is_trimmed(ada, plural, name, body):
+    made = ada("PUT", f"{API}/{plural}/%20new%20", body)
+    again = ada("PUT", f"{API}/{plural}/new%0A", body)
+
+    assert (made.status_code, made.json()[name], again.status_code, revisions()) == (201, "new", 200, 1)
+    assert ada("PUT", f"{API}/{plural}/%20", body).status_code == 400
+
+
 def test_pool_patch_changes_only_what_it_has(ada):
     answer = ada(
         "PATCH", f"{API}/pools/weighted", {"failover": {"enabled": False}, "description": "d"}
