@@ -56,7 +56,8 @@ class Write:
         query.is_valid(raise_exception=True)
         self.query: dict[str, Any] = query.validated_data
         said = {**self.query, **body}
-        self.dry_run: bool = said.get("dry_run", False)
+        # Whoever asks for a dry run anywhere means it.
+        self.dry_run: bool = any(part.get("dry_run", False) for part in (self.query, body))
         self.done: Writing | None = None
         self.how: services.How = {
             "actor": actor(request),

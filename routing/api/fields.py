@@ -208,6 +208,15 @@ class WriteQuery(Strict):
     reason = serializers.CharField(required=False, max_length=500, allow_blank=True)
     format = serializers.CharField(required=False, help_text="json or api (HTML).")
 
+    def to_internal_value(self, data: Any) -> Any:
+        """Refuse ``?dry_run`` and ``?expected_revision=`` without a value: nothing said would write."""
+        blank = [name for name in ("dry_run", "confirm", "expected_revision") if data.get(name) == ""]
+        if blank:
+            raise serializers.ValidationError(
+                {name: refusals.sentence(refusals.text("", refusals.MAX_LINE)) for name in blank}
+            )
+        return super().to_internal_value(data)
+
 
 class WriteBody(Strict):
     """How to write, as fields of the body."""

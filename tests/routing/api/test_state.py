@@ -216,6 +216,27 @@ def test_dry_run_tells_the_impact_and_writes_nothing(ada):
     assert put(ada, CHAT, enabled=False, dry_run=True).json() == answer.json()
 
 
+@pytest.mark.parametrize(
+    ("query", "param"),
+    [
+        ("dry_run", "dry_run"),
+        ("dry_run=", "dry_run"),
+        ("dry_run=1", "dry_run"),
+        ("expected_revision=", "expected_revision"),
+        ("confirm", "confirm"),
+    ],
+)
+def test_word_of_the_query_without_its_value_writes_nothing(ada, query, param):
+    for answer in (put(ada, CHAT, f"?{query}", enabled=False), ada("DELETE", f"{STATE}?key=a&{query}")):
+        assert error(answer) == (400, "invalid_value", param)
+    assert ada.get(STATE) == []
+
+
+def test_dry_run_of_the_query_holds_whatever_the_body_says(ada):
+    answer = put(ada, CHAT, "?dry_run=true", enabled=False, dry_run=False)
+    assert (answer.status_code, answer.json()["dry_run"], ada.get(STATE)) == (200, True, [])
+
+
 def test_stale_write_conflicts_only_about_the_same_object(ada):
     first = put(ada, EAST, enabled=False)
     revision = int(first["X-Gateway-Revision"])
