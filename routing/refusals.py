@@ -42,8 +42,14 @@ ALIAS_HAS_NAME: Final = "an alias has this name; an alias and a pool cannot shar
 OTHER_HOST: Final = "the base URL leads to another host than before: give the key again"
 
 _ENDPOINTS: Final = ("/chat/completions", "/embeddings", "/responses")
+_PLAIN_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _PROVIDER_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
 _CHOICES: Final = {"responses": ("native", "translated"), "hosted_tools": ("drop",)}
+
+
+def is_plain_number(text: str) -> bool:
+    """Whether a number that came as text is written as in JSON: ``1_0`` and other scripts' digits are not."""
+    return _PLAIN_NUMBER.fullmatch(text.strip()) is not None
 
 
 def sentence(problem: str) -> str:

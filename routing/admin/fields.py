@@ -41,10 +41,10 @@ class StatusesField(forms.CharField):
         """Take the numbers apart; None when there are none."""
         if not value or isinstance(value, list):
             return value or None
-        try:
-            return [int(part) for part in value.replace(",", " ").split()]
-        except ValueError as error:
-            raise ValidationError(refusals.sentence(refusals.NOT_STATUS)) from error
+        parts = value.replace(",", " ").split()
+        if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+            raise ValidationError(refusals.sentence(refusals.NOT_STATUS))
+        return [int(part) for part in parts]
 
     def validate(self, value: Any) -> None:
         """Refuse what is no status."""
@@ -67,6 +67,10 @@ class WholeField(forms.IntegerField):
     def __init__(self, *, min_value: int | None = None, max_value: int | None = None, **kwargs: Any) -> None:
         # The bounds that Django takes from the column stay out: the rule has its own.
         super().__init__(**kwargs)
+
+    def to_python(self, value: Any) -> Any:
+        """The number; Django alone reads ``1_0`` as 10."""
+        return super().to_python(_plain(value, self.error_messages["invalid"]))
 
     def validate(self, value: Any) -> None:
         """Refuse what is out of bounds."""
@@ -105,10 +109,20 @@ class SecondsField(forms.FloatField):
 
     default_error_messages = {"invalid": refusals.sentence(refusals.NOT_SECONDS)}
 
+    def to_python(self, value: Any) -> Any:
+        """The number; Django alone reads ``1_0`` as 10."""
+        return super().to_python(_plain(value, self.error_messages["invalid"]))
+
     def validate(self, value: Any) -> None:
         """Refuse what is out of bounds."""
         super().validate(value)
         _refuse("" if value is None else refusals.seconds(value))
+
+
+def _plain(value: Any, refusal: Any) -> Any:
+    if isinstance(value, str) and value.strip() and not refusals.is_plain_number(value):
+        raise ValidationError(refusal, code="invalid")
+    return value
 
 
 def _refuse(problem: str) -> None:

@@ -89,7 +89,17 @@ class Confirm(serializers.Field):  # type: ignore[type-arg]  # two types in, two
         return value
 
 
-class Seconds(serializers.FloatField):
+class PlainNumber(serializers.Field):  # type: ignore[type-arg]  # mixed into fields of several types
+    """A number, or one as text in plain digits: DRF alone reads ``true`` as 1.0 and ``1_0`` as 10."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        """The number."""
+        if isinstance(data, bool) or (isinstance(data, str) and not refusals.is_plain_number(data)):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Seconds(PlainNumber, serializers.FloatField):
     """A number of seconds, from a millisecond on; ``most`` is what the place itself allows."""
 
     default_error_messages = {"invalid": refusals.sentence(refusals.NOT_SECONDS)}
@@ -103,7 +113,7 @@ class Seconds(serializers.FloatField):
         return _unless(refusals.seconds(value), value)
 
 
-class Whole(serializers.IntegerField):
+class Whole(PlainNumber, serializers.IntegerField):
     """A whole number above 0."""
 
     default_error_messages = {"invalid": refusals.sentence(refusals.NOT_WHOLE)}
@@ -117,7 +127,7 @@ class Whole(serializers.IntegerField):
         return _unless(refusals.whole_number(value, most=self.max_value or value), value)
 
 
-class WholeSeconds(serializers.IntegerField):
+class WholeSeconds(PlainNumber, serializers.IntegerField):
     """A whole number of seconds."""
 
     default_error_messages = {"invalid": refusals.sentence(refusals.NOT_WHOLE_SECONDS)}
@@ -131,7 +141,7 @@ class WholeSeconds(serializers.IntegerField):
         return _unless(refusals.whole_seconds(value), value)
 
 
-class Status(serializers.IntegerField):
+class Status(PlainNumber, serializers.IntegerField):
     """An HTTP status."""
 
     default_error_messages = {"invalid": refusals.sentence(refusals.NOT_STATUS)}

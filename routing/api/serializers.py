@@ -57,7 +57,7 @@ class Kind(serializers.ChoiceField):
 
     def to_internal_value(self, data: Any) -> Any:
         """Its name."""
-        if data not in self.choices:
+        if not isinstance(data, str) or data not in self.choices:
             raise serializers.ValidationError(
                 refusals.sentence(refusals.unknown_type(str(data), self.choices))
             )

@@ -77,6 +77,8 @@ POLICIES = [
     failover("max_attempts", "failover_max_attempts", 2**31, "must be at most 2147483647, not 2147483648"),
     failover("max_attempts", "failover_max_attempts", "many", refusals.NOT_WHOLE),
     failover("max_attempts", "failover_max_attempts", 1.5, refusals.NOT_WHOLE),
+    failover("max_attempts", "failover_max_attempts", "1_0", refusals.NOT_WHOLE),
+    failover("retry_on_statuses", "failover_on_statuses", ["4_29"], refusals.NOT_STATUS, "4_29", ".0"),
     failover("enabled", "failover_enabled", "maybe", "must be true or false", ""),
     policy("session_affinity_ttl", "0", "session_affinity_ttl_s", 0, "must be above 0"),
     policy("session_affinity_ttl", "-30m", "session_affinity_ttl_s", -1800, "must be above 0"),
@@ -162,6 +164,7 @@ CANDIDATES = [
     rank("priority", "first", refusals.NOT_WHOLE),
     rank("weight", -1, "must be at least 1, not -1"),
     rank("weight", 1.5, refusals.NOT_WHOLE),
+    rank("weight", "1_0", refusals.NOT_WHOLE),
 ]
 ALIASES = [
     ("chat", "a/x", "a pool has this name; an alias and a pool cannot share one", "name"),
