@@ -23,6 +23,14 @@ LONGEST_SWITCH_S: Final = 3_660 * 86_400.0
 """Ten years."""
 
 
+_KINDS: Final = frozenset(services.SwitchKind)
+_KINDS_WITH: Final = {
+    "provider_name": {services.SwitchKind.PROVIDER, services.SwitchKind.POOL_CANDIDATE},
+    "canonical_model": {services.SwitchKind.CANONICAL_MODEL, services.SwitchKind.POOL_CANDIDATE},
+    "model": {services.SwitchKind.POOL_CANDIDATE},
+}
+
+
 class SwitchBody(WriteBody):
     """A switch to set. Names that the kind does not have are left out."""
 
@@ -35,6 +43,14 @@ class SwitchBody(WriteBody):
     enabled = OnOff()
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
     expires_in_s = Seconds(most=LONGEST_SWITCH_S, required=False, allow_null=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a name that the kind does not have: who names a model does not mean its whole provider."""
+        kind = attrs["kind"].strip().lower()
+        for name, kinds in _KINDS_WITH.items():
+            if attrs.get(name) and kind in _KINDS and kind not in kinds:
+                raise serializers.ValidationError({name: f"A switch of the kind {kind} has no {name}."})
+        return attrs
 
 
 class SwitchKey(WriteBody):

@@ -132,6 +132,11 @@ def test_names_of_different_kinds_do_not_collide(ada):
         ({**EAST, "expires_at": "soon"}, (400, "invalid_value", "expires_at")),
         ({**EAST, "expires_in_s": -1}, (400, "invalid_value", "expires_in_s")),
         ({**EAST, "expires_in_s": 1e300}, (400, "invalid_value", "expires_in_s")),
+        ({**EAST, "expires_in_s": True}, (400, "invalid_value", "expires_in_s")),
+        ({**EAST, "expires_in_s": "1_0"}, (400, "invalid_value", "expires_in_s")),
+        ({**EAST, "model": "x"}, (400, "invalid_value", "model")),
+        ({**EAST, "kind": "Provider", "canonical_model": "chat"}, (400, "invalid_value", "canonical_model")),
+        ({**CHAT, "provider_name": "east"}, (400, "invalid_value", "provider_name")),
         ({**EAST, "expected_revision": 99}, (400, "invalid_value", "expected_revision")),
     ],
 )
