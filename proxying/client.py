@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Mapping
-from functools import cached_property
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from functools import partial
 from typing import Final
 
 from proxying.adapters.base import UpstreamRequest
@@ -37,6 +37,27 @@ _IDLE_FROM_S: Final = 1.0
 FAULTS: Final = (ConnectionEndedError, MalformedAnswerError, UnsendableError, OSError)
 
 
+class AnswerHeaders(Mapping[str, str]):
+    """The headers of an answer as text, decoded as they are asked for: most never are."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: Mapping[bytes, bytes]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        """The value without the space around it."""
+        return self._raw[name.encode("latin-1", "replace")].decode("latin-1").strip()
+
+    def __iter__(self) -> Iterator[str]:
+        """The names."""
+        return (name.decode("latin-1") for name in self._raw)
+
+    def __len__(self) -> int:
+        """How many names there are."""
+        return len(self._raw)
+
+
 class UpstreamResponse:
     """An answer whose headers have come."""
 
@@ -48,13 +69,10 @@ class UpstreamResponse:
         self._first_by = first_by
         self._deadline_at = deadline_at
 
-    @cached_property
+    @property
     def headers(self) -> Mapping[str, str]:
         """Lower-case names; of repeated ones the last."""
-        return {
-            name.decode("latin-1"): value.decode("latin-1").strip()
-            for name, value in self._answer.headers.items()
-        }
+        return AnswerHeaders(self._answer.headers)
 
     async def read(self, limit: int) -> bytes:
         """Read the whole body before the request's deadline.
@@ -184,12 +202,9 @@ class UpstreamClient:
         address = address_of(request.url)
         head = request_head(request, address)
         upload = request.upload
-
-        async def ask(connection: Connection) -> Answer:
-            if upload is None:
-                return await _answer(connection, head, request.body, until)
-            return await answer_to_upload(connection, head, upload, timeouts.first_byte_s, deadline_at)
-
+        ask = partial(
+            _ask, head=head, request=request, timeouts=timeouts, until=until, deadline_at=deadline_at
+        )
         connection = self._take(address.origin)
         if connection is not None:
             taken_at = connection.loop.time()
@@ -257,8 +272,18 @@ class UpstreamClient:
         self._sweeper = loop.call_later(_SWEEP_S, self._sweep) if self._connections else None
 
 
-async def _answer(connection: Connection, head: bytes, body: bytes, until: float) -> Answer:
-    answer = connection.send(head, body)
+async def _ask(
+    connection: Connection,
+    *,
+    head: bytes,
+    request: UpstreamRequest,
+    timeouts: Timeouts,
+    until: float,
+    deadline_at: float,
+) -> Answer:
+    if request.upload is not None:
+        return await answer_to_upload(connection, head, request.upload, timeouts.first_byte_s, deadline_at)
+    answer = connection.send(head, request.body)
     try:
         await answer.head(until)
     except BaseException:  # the client's leaving above all: the provider need not go on

@@ -141,20 +141,42 @@ def response_headers(exchange: Exchange, *, routing: bool) -> Headers:
     decision = exchange.decision
     if not routing or decision is None:
         return headers
-    if decision.canonical_model:
-        headers.append((b"x-gateway-canonical-model", header_value(decision.canonical_model)))
     candidate = exchange.served or (exchange.attempts[-1].candidate if exchange.attempts else None)
-    if candidate is not None:
-        headers.append((b"x-gateway-provider", header_value(candidate.provider)))
-        headers.append((b"x-gateway-model", header_value(candidate.model)))
-    headers += (
-        (b"x-gateway-attempts", b"%d" % len(exchange.attempts)),
-        (b"x-gateway-failover", b"true" if exchange.failed_over else b"false"),
-        (b"x-gateway-affinity", exchange.affinity.value.encode()),
-        (b"x-gateway-revision", b"%d" % decision.revision),
-        (b"x-gateway-overhead-ms", b"%.2f" % exchange.overhead_ms),
+    headers += _decision_headers(
+        decision.canonical_model,
+        candidate.provider if candidate is not None else None,
+        candidate.model if candidate is not None else None,
+        len(exchange.attempts),
+        exchange.affinity,
+        decision.revision,
     )
+    headers.append((b"x-gateway-overhead-ms", b"%.2f" % exchange.overhead_ms))
     return headers
+
+
+# Requests of a pool differ in little of it.
+@lru_cache(maxsize=1024)
+def _decision_headers(
+    canonical_model: str,
+    provider: str | None,
+    model: str | None,
+    attempts: int,
+    affinity: Affinity,
+    revision: int,
+) -> Headers:
+    headers: Headers = []
+    if canonical_model:
+        headers.append((b"x-gateway-canonical-model", header_value(canonical_model)))
+    if provider is not None and model is not None:
+        headers.append((b"x-gateway-provider", header_value(provider)))
+        headers.append((b"x-gateway-model", header_value(model)))
+    return [
+        *headers,
+        (b"x-gateway-attempts", b"%d" % attempts),
+        (b"x-gateway-failover", b"true" if attempts > 1 else b"false"),
+        (b"x-gateway-affinity", affinity.value.encode()),
+        (b"x-gateway-revision", b"%d" % revision),
+    ]
 
 
 @lru_cache(maxsize=4096)

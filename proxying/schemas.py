@@ -42,9 +42,10 @@ def parse_body(raw: bytes, endpoint: Endpoint) -> ClientBody:
     if "model" not in data and endpoint in _DEFAULT_MODELS:
         raw = _with_model(raw, data, _DEFAULT_MODELS[endpoint])
     data["model"] = model_of(data.get("model"))
-    if not splice.is_plain(raw):
+    plain = splice.is_plain(raw)
+    if not plain:
         splice.refuse_duplicates(list(splice.scan_members(raw, raw.index(b"{"))))
-    return ClientBody(raw=raw, data=data, endpoint=endpoint, dialect=_DIALECTS.get(endpoint, "openai"))
+    return ClientBody(raw, data, endpoint, _DIALECTS.get(endpoint, "openai"), is_plain=plain)
 
 
 def _with_model(raw: bytes, data: dict[str, Any], model: str) -> bytes:

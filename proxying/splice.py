@@ -52,7 +52,13 @@ def can_ask_for_usage(data: dict[str, Any]) -> bool:
 
 
 def splice(
-    raw: bytes, data: dict[str, Any], *, model: str, ask_usage: bool = False, without: Collection[str] = ()
+    raw: bytes,
+    data: dict[str, Any],
+    *,
+    model: str,
+    ask_usage: bool = False,
+    without: Collection[str] = (),
+    plain: bool = False,
 ) -> bytes:
     """Put ``model`` in the place of the client's, drop a string ``provider``, ask for usage if told to.
 
@@ -62,15 +68,16 @@ def splice(
         model: The exact upstream id.
         ask_usage: Set ``stream_options.include_usage``; only where ``can_ask_for_usage``.
         without: Further fields of the top level that are left out.
+        plain: ``is_plain`` is known to hold.
 
     Raises:
         InvalidRequestError: ``model`` stands twice at the top level.
     """
-    dropped = {name for name in without if name in data}
+    dropped = {name for name in without if name in data} if without else set()
     if isinstance(data.get("provider"), str):
         dropped.add("provider")
     merge_options = ask_usage and "stream_options" in data
-    if not dropped and not merge_options and is_plain(raw):
+    if not dropped and not merge_options and (plain or is_plain(raw)):
         return _splice_plain(raw, orjson.dumps(model), ask_usage)
     members = list(scan_members(raw, raw.index(b"{")))
     refuse_duplicates(members)
@@ -129,8 +136,11 @@ _CLOSING_BRACE: Final = ord("}")
 
 def _splice_plain(raw: bytes, model: bytes, ask_usage: bool) -> bytes:
     key_end = raw.index(b'"model"') + len(b'"model"')
-    value_start = _skip_space(raw, _skip_space(raw, key_end) + 1)
-    value_end = _end_of(_STRING, raw, value_start)
+    # Nearly always a colon, a space at most, and a name without escapes.
+    value_start = raw.index(b'"', key_end)
+    value_end = raw.index(b'"', value_start + 1) + 1
+    if b"\\" in raw[value_start:value_end]:
+        value_end = _end_of(_STRING, raw, value_start)
     if not ask_usage:
         return b"".join((raw[:value_start], model, memoryview(raw)[value_end:]))
     end = _skip_space_back(raw, raw.rindex(b"}"))

@@ -65,18 +65,22 @@ def request_head(request: UpstreamRequest, address: Address) -> bytes:
     Raises:
         UnsendableError: a header holds a line end or a NUL.
     """
-    headers = request.headers
-    lines = [f"{request.method} {address.target} HTTP/1.1\r\nHost: {address.host_header}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    lines += [f"{name}: {value}" for name, value in _DEFAULTS.items() if name not in headers]
-    lines.append(f"{_framing(request)}\r\n\r\n")
-    text = "\r\n".join(lines)
-    ends = len(lines) + 2
+    lines = _lines_of(request.method, address, tuple(request.headers.items()))
+    length = len(request.body) if request.upload is None else request.upload.length
+    if length is None:
+        return lines + b"transfer-encoding: chunked\r\n\r\n"
+    return lines + b"content-length: %d\r\n\r\n" % length
+
+
+# Most requests to a provider have the same head, but for the length.
+@lru_cache(maxsize=1024)
+def _lines_of(method: str, address: Address, headers: tuple[tuple[str, str], ...]) -> bytes:
+    names = {name for name, _ in headers}
+    lines = [f"{method} {address.target} HTTP/1.1\r\nHost: {address.host_header}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    lines += [f"{name}: {value}" for name, value in _DEFAULTS.items() if name not in names]
+    text = "\r\n".join(lines) + "\r\n"
+    ends = len(lines) + 1
     if text.count("\r") != ends or text.count("\n") != ends or "\0" in text:
         raise UnsendableError("a header that cannot be sent")
     return text.encode()
-
-
-def _framing(request: UpstreamRequest) -> str:
-    length = len(request.body) if request.upload is None else request.upload.length
-    return "transfer-encoding: chunked" if length is None else f"content-length: {length}"

@@ -46,10 +46,14 @@ def speaks(provider: Provider, endpoint: Endpoint) -> bool:
 
 def url(provider: Provider, path: str, model: str = "") -> str:
     """The address of a path below the base URL, which may hold ``{model}`` as Azure's deployments need."""
-    base = (provider.base_url or kind_of(provider).default_base_url).rstrip("/")
-    version = provider.options.get("api_version")
+    base = provider.base_url or kind_of(provider).default_base_url
+    return _url(base, path, model, provider.options.get("api_version"))
+
+
+@lru_cache(maxsize=4096)
+def _url(base: str, path: str, model: str, version: str | None) -> str:
     query = f"?api-version={quote(version, safe='')}" if version else ""
-    return base.replace("{model}", quote(model, safe="")) + path + query
+    return base.rstrip("/").replace("{model}", quote(model, safe="")) + path + query
 
 
 def account_headers(provider: Provider) -> dict[str, str]:

@@ -82,6 +82,7 @@ class ClientBody:
 
     ``raw`` is what survives untouched; ``data`` is for reading. ``dialect`` is what the client speaks:
     ``openai``, ``anthropic`` or ``responses``. With a ``form`` ``raw`` is empty, and ``data`` has its fields.
+    ``is_plain`` says that ``proxying.splice.is_plain`` holds for ``raw``; what changes ``raw`` leaves it out.
     """
 
     raw: bytes
@@ -89,6 +90,7 @@ class ClientBody:
     endpoint: Endpoint
     dialect: str = "openai"
     form: Form | None = None
+    is_plain: bool = field(default=False, compare=False)
 
     @property
     def wants_stream(self) -> bool:

@@ -86,6 +86,7 @@ class OpenAIAdapter:
             model=target.model,
             ask_usage=_asks_usage_itself(body, target.provider),
             without=_OPTIONS if refuses_options else (),
+            plain=body.is_plain,
         )
         return UpstreamRequest(
             method="POST",
