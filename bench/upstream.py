@@ -143,7 +143,8 @@ class Upstream(asyncio.Protocol):
 
 
 async def main(protocol: type[Upstream] = Upstream) -> None:
-    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", int(sys.argv[1]))
+    loop, port = asyncio.get_running_loop(), int(sys.argv[1])
+    server = await loop.create_server(protocol, "127.0.0.1", port, backlog=2048)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

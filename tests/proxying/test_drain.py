@@ -179,3 +179,23 @@ async def test_sigterm_while_the_worker_loads_is_heard(tmp_path, upstream):
     assert "listening on" not in gateway.log
     gateway.signal(signal.SIGTERM)
     assert await gateway.ended(8) == 0
+
+
+async def test_burst_of_new_connections_is_not_reset(tmp_path, upstream):
+    """A worker that is busy for a moment finds them waiting: as many as gunicorn's backlog, not asyncio's 100."""
+    up = await upstream()
+    async with deployed(tmp_path, up.base_url) as gateway:
+        (worker,) = gateway.workers()
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            wires = [Wire(gateway) for _ in range(300)]
+            async with asyncio.timeout(5):
+                await asyncio.gather(*(wire.__aenter__() for wire in wires))
+            for wire in wires:
+                wire.ask(path="/health")
+        finally:
+            os.kill(worker, signal.SIGCONT)
+        answers = await asyncio.gather(*(wire.whole() for wire in wires))
+        assert {status for status, _, _ in answers} == {200}
+        for wire in wires:
+            await wire.__aexit__()
