@@ -64,7 +64,7 @@ screenshots: venv-dev ## the documentation's pictures anew, of a demo of their o
 bench: venv-dev ## measure the gateway on this machine; see bench/README.md
 	$(BIN)/python -m bench $(ARGS)
 
-guard: venv-dev ## fail when a request has become much more expensive than a bare relay; half a minute
+guard: venv-dev ## fail when a request has become much more expensive than a bare relay; a minute
 	@$(BIN)/python -m bench.guard
 
 growth: venv-dev ## measure a request with many pools and many keys

@@ -11,9 +11,10 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from bench.machine import ROOT
@@ -64,7 +65,8 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     location / {{
-      proxy_pass http://provider; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;
+      proxy_pass {scheme}://provider; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_buffering off;
     }}
   }}
 }}
@@ -160,16 +162,19 @@ def gateway(
     *,
     configuration: str = "",
     more: More = NO_MORE,
+    env: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Contender]:
     """Sluice as `serve` starts it: everything on, nothing of a developer's environment.
 
     One worker has a core of its own; several share what the machine has with the load. ``more`` is what is
-    configured beside the pools that are called; ``configuration`` is another file altogether.
+    configured beside the pools that are called; ``configuration`` is another file altogether, and ``env``
+    what its environment has besides.
     """
     name = "sluice" if not cache_url else "sluice, weighted pool, Redis"
     folder = work / f"gateway-{free_port()}"
     folder.mkdir()
     env = {
+        **env,
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
         "SECRET_KEY": "bench-" * 10,
@@ -231,7 +236,8 @@ def nginx(work: Path, upstream_url: str) -> Iterator[Contender]:
     binary = shutil.which("nginx") or "/usr/sbin/nginx"
     port, log = free_port(), work / "nginx.log"
     config = work / "nginx.conf"
-    config.write_text(NGINX.format(work=work, port=port, upstream=upstream_url.rpartition(":")[2]))
+    scheme, _, upstream = upstream_url.partition("://127.0.0.1:")
+    config.write_text(NGINX.format(work=work, port=port, scheme=scheme, upstream=upstream))
     with process([binary, "-e", str(log), "-c", str(config)], MEASURED_CORE, log) as running:
         wait_for(f"http://127.0.0.1:{port}/stats", log)
         yield Contender("nginx, plain proxy", f"http://127.0.0.1:{port}", running.pid)

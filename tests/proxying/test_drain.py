@@ -182,7 +182,7 @@ async def test_sigterm_while_the_worker_loads_is_heard(tmp_path, upstream):
 
 
 async def test_burst_of_new_connections_is_not_reset(tmp_path, upstream):
-    """A worker that is busy for a moment finds them waiting: as many as gunicorn's backlog, not asyncio's 100."""
+    """A worker that is busy for a moment finds them waiting: gunicorn's backlog, not asyncio's 100."""
     up = await upstream()
     async with deployed(tmp_path, up.base_url) as gateway:
         (worker,) = gateway.workers()
