@@ -8,7 +8,7 @@ reasons in the order of ``Reason``. The resolver, the models list, the admin API
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import inf
@@ -314,8 +314,8 @@ def _only_runtime(state: CandidateState) -> bool:
 
 def _kept(state: CandidateState, message: str) -> CandidateState:
     note = ReasonNote(Reason.LAST_CANDIDATE_KEPT, message)
-    return replace(
-        state, selectable=True, status=CandidateStatus.DEGRADED_RUNTIME, reasons=(*state.reasons, note)
+    return state._replace(
+        selectable=True, status=CandidateStatus.DEGRADED_RUNTIME, reasons=(*state.reasons, note)
     )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from routing.provider_class import shown_models
 from routing.types import (
@@ -26,8 +26,7 @@ NOT_FOUND: Final = "not_found_error"
 LONGEST_NAME: Final = 401
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """What a name stands for. Exact and bare names get a synthetic pool of one candidate.
 
     ``matched_by`` is ``pool``, ``alias``, ``exact`` or ``bare``; ``requested`` is what a caller's patterns

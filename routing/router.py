@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from routing.eligibility import MARKS, evaluate
 from routing.matching import INVALID, NOT_FOUND, Match, match, unknown_model
@@ -49,8 +49,7 @@ _NO_INFO: Final = ModelInfo()
 _BUSY_RETRY_S: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """All of a decision but the pin and the ticket; or the refusal.
 
     ``pin_key`` is set when the session has a key and the pool wants affinity, ``counter_key`` when the
@@ -82,8 +81,7 @@ class Plan:
         return self.match.steps if self.match is not None else ()
 
 
-@dataclass(frozen=True, slots=True)
-class ListedModel:
+class ListedModel(NamedTuple):
     """One line of the models list. ``kind`` is ``pool``, ``alias`` or ``exact``; the rest is metadata."""
 
     id: str
@@ -140,7 +138,7 @@ def plan(
 def bind(made: Plan, request: RouteRequest) -> Plan:
     """The same plan for another session: only the pin key depends on it."""
     key = _pin_key(made, request)
-    return made if key == made.pin_key else replace(made, pin_key=key)
+    return made if key == made.pin_key else made._replace(pin_key=key)
 
 
 def decide(
