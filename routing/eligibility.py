@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
-from routing.health import Phase, phase
-from routing.provider_class import discovery_class, provider_class, with_cause
+from routing.health import Phase, next_instant, phase
+from routing.provider_class import Moment, Standing, with_cause
 from routing.strategies import by_priority, by_weight
 from routing.types import (
     Caller,
@@ -54,10 +54,6 @@ _ORDER: Final = {reason: position for position, reason in enumerate(Reason)}
 _NO_CIRCUIT: Final = Circuit()
 
 
-# Marks are the same for thousands of candidates, each time that the models list is made.
-_note: Final = lru_cache(maxsize=4096)(ReasonNote)
-
-
 @dataclass(slots=True)
 class _Finding:
     """What is being found of one candidate. ``blocks`` pairs each block with its known end (or None).
@@ -75,7 +71,7 @@ class _Finding:
         self.soft = self.soft and soft
 
     def mark(self, code: Reason, message: str) -> None:
-        self.notes.append(_note(code, message))
+        self.notes.append(ReasonNote(code, message))
 
     @property
     def recovers_at(self) -> float | None:
@@ -84,16 +80,12 @@ class _Finding:
         return max(known) if known and len(known) == len(self.ends) else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Scene:
+class _Scene(NamedTuple):
     """What all candidates of one evaluation have in common."""
 
+    moment: Moment
     pool: Pool
     pool_on: bool
-    table: RoutingTable
-    health: HealthView
-    now: float
-    endpoint: Endpoint | None
     caller: Caller | None
     caller_ok: bool
 
@@ -113,26 +105,40 @@ def evaluate(  # noqa: PLR0913 - each argument is one thing that a candidate's e
     ``requested`` is the name that the client sent: a caller's patterns are on it and on qualified names.
     The result holds for the same table and health view until its ``valid_until``.
     """
-    pool_on = pool.switch.value_at(now)
+    return evaluate_at(Moment(table, health, now, endpoint), pool, caller=caller, requested=requested)
+
+
+def evaluate_at(
+    moment: Moment, pool: Pool, *, caller: Caller | None = None, requested: str = ""
+) -> Evaluation:
+    """``evaluate`` for one pool of many at the same moment."""
+    pool_on = pool.switch.value_at(moment.now)
     caller_ok = caller is None or caller.may_use(requested or pool.canonical_model)
-    scene = _Scene(pool, pool_on, table, health, now, endpoint, caller, caller_ok)
-    found = [_inspect(candidate, scene) for candidate in pool.candidates]
-    states = [state for state, _ in found]
-    if found and pool_on and not any(state.selectable for state in states):
-        states = _spare(pool, found)
-    selectable = tuple([state.candidate for state in states if state.selectable])
-    status, reason = _pool_status(pool_on, pool, states)
-    recoveries = [s.recovers_at for s in states if not s.selectable and s.recovers_at is not None]
+    scene = _Scene(moment, pool, pool_on, caller, caller_ok)
+    states, soft = [], []
+    for candidate in pool.candidates:
+        state = _plain_state(candidate, moment) if pool_on and caller_ok else None
+        if state is None:
+            state, is_soft = _inspect(candidate, scene)
+            if is_soft:
+                soft.append(state)
+        states.append(state)
+    selectable = [state.candidate for state in states if state.selectable]
+    if pool_on and states and not selectable:
+        states = _spare(pool, states, soft)
+        selectable = [state.candidate for state in states if state.selectable]
+    status, reason = _pool_status(pool_on, pool, states, len(selectable))
+    recoveries = [s.recovers_at for s in states if s.recovers_at is not None and not s.selectable]
     return Evaluation(
-        pool=pool,
-        enabled=pool_on,
-        status=status,
-        status_reason=reason,
-        states=tuple(states),
-        selectable=selectable,
-        config_primary=config_primary(pool),
-        recovers_at=min(recoveries, default=None),
-        valid_until=_valid_until(scene),
+        pool,
+        pool_on,
+        status,
+        reason,
+        tuple(states),
+        tuple(selectable),
+        config_primary(pool),
+        min(recoveries) if recoveries else None,
+        _valid_until(pool, moment),
     )
 
 
@@ -145,18 +151,36 @@ def config_primary(pool: Pool) -> Candidate | None:
     return min(pool.candidates, key=by_weight if weighted else by_priority, default=None)
 
 
+def _plain_state(candidate: Candidate, moment: Moment) -> CandidateState | None:
+    """The state of a candidate of which nothing is to be said but its provider's marks; else None.
+
+    ``_inspect`` finds the same for pool and caller without objections, and takes four times as long.
+    """
+    standing, switch = moment.standing(candidate.provider), candidate.switch
+    if standing is None or not standing.is_plain or not switch.enabled or switch.expires_at is not None:
+        return None
+    provider, model, circuits = standing.provider, candidate.model, moment.circuits
+    if circuits and (candidate.provider, model) in circuits:
+        return None
+    if not _may_have(provider, model):
+        return None
+    return CandidateState(
+        candidate, provider.kind, True, True, True, standing.runtime, True, standing.status, standing.marks
+    )
+
+
 def _inspect(candidate: Candidate, scene: _Scene) -> tuple[CandidateState, bool]:
     """The state of one candidate, and whether only what ``keep_last`` may overrule blocks it."""
     finding = _Finding()
-    now, provider = scene.now, scene.table.providers.get(candidate.provider)
+    now, standing = scene.moment.now, scene.moment.standing(candidate.provider)
     candidate_on = candidate.switch.value_at(now)
     if not candidate_on:
         _switched_off(finding, Reason.CANDIDATE_DISABLED, "The candidate is switched off", candidate.switch)
-    if provider is None:
+    if standing is None:
         finding.block(Reason.PROVIDER_DISABLED, f"There is no provider {candidate.provider!r}.")
-        return _state(candidate, None, candidate_on, finding, RuntimeClass.UNHEALTHY), False
-    provider_on = provider.switch.value_at(now)
-    if not provider_on:
+        return _state(candidate, None, candidate_on, finding), False
+    provider = standing.provider
+    if not standing.enabled:
         _switched_off(
             finding,
             Reason.PROVIDER_DISABLED,
@@ -167,14 +191,13 @@ def _inspect(candidate: Candidate, scene: _Scene) -> tuple[CandidateState, bool]
         _switched_off(
             finding, Reason.CANONICAL_MODEL_DISABLED, "The canonical model is switched off", scene.pool.switch
         )
-    _check_caller(finding, candidate, provider, scene)
+    _check_caller(finding, candidate, standing, scene)
     if not _may_have(provider, candidate.model):
         finding.block(Reason.MISSING_MODEL, f"{provider.name} has no model {candidate.model!r}.")
-    runtime = _check_runtime(finding, candidate, provider, scene)
+    _check_runtime(finding, candidate, standing, scene.moment)
     if len(finding.notes) > 1:
         finding.notes.sort(key=lambda note: _ORDER[note.code])
-    made = _state(candidate, provider, candidate_on, finding, runtime, provider_on=provider_on)
-    return made, finding.soft
+    return _state(candidate, standing, candidate_on, finding), finding.soft
 
 
 def _switched_off(finding: _Finding, code: Reason, text: str, switch: Switch) -> None:
@@ -183,14 +206,13 @@ def _switched_off(finding: _Finding, code: Reason, text: str, switch: Switch) ->
     finding.block(code, f"{text}: {switch.reason}" if switch.reason else f"{text}.", until)
 
 
-def _check_caller(finding: _Finding, candidate: Candidate, provider: Provider, scene: _Scene) -> None:
-    caller, endpoint = scene.caller, scene.endpoint
+def _check_caller(finding: _Finding, candidate: Candidate, standing: Standing, scene: _Scene) -> None:
+    caller, endpoint = scene.caller, scene.moment.endpoint
     if not scene.caller_ok and caller is not None and not caller.may_use(candidate.selector):
         finding.block(Reason.CALLER_NOT_ALLOWED, "The client key does not allow this model.")
-    served = bool(provider.endpoints) if endpoint is None else endpoint in provider.endpoints
-    if not served:
+    if not standing.serves:
         what = "any endpoint" if endpoint is None else endpoint.value
-        finding.block(Reason.UNSUPPORTED_ENDPOINT, f"{provider.name} cannot serve {what}.")
+        finding.block(Reason.UNSUPPORTED_ENDPOINT, f"{standing.provider.name} cannot serve {what}.")
 
 
 def _may_have(provider: Provider, model: str) -> bool:
@@ -199,24 +221,17 @@ def _may_have(provider: Provider, model: str) -> bool:
     return model in discovered or model in configured or not (discovered or configured)
 
 
-def _check_runtime(
-    finding: _Finding, candidate: Candidate, provider: Provider, scene: _Scene
-) -> RuntimeClass:
-    health, mode, now = scene.health, scene.table.inventory_mode, scene.now
-    found, message = discovery_class(provider, health, mode)
-    if found is RuntimeClass.UNHEALTHY:
-        finding.block(Reason.PROVIDER_UNHEALTHY, message)
-    elif found is RuntimeClass.DEGRADED:
-        finding.mark(Reason.PROVIDER_DEGRADED, message)
-    if health.circuits or health.credentials:
-        circuit = health.circuits.get((provider.name, candidate.model))
-        credential = health.credentials.get(provider.name)
-        _check_circuits(finding, circuit or _NO_CIRCUIT, credential or _NO_CIRCUIT, now)
-        if credential is not None:
-            found, _ = provider_class(provider, health, mode, now)
-    if provider.name in health.busy:
-        finding.block(Reason.PROVIDER_BUSY, f"{provider.name} is at its limit of requests in flight.")
-    return found
+def _check_runtime(finding: _Finding, candidate: Candidate, standing: Standing, moment: Moment) -> None:
+    if standing.discovered is RuntimeClass.UNHEALTHY:
+        finding.block(Reason.PROVIDER_UNHEALTHY, standing.message)
+    else:
+        finding.notes += standing.marks
+    name, credential = candidate.provider, standing.credential
+    circuit = moment.circuits.get((name, candidate.model))
+    if circuit is not None or credential is not None:
+        _check_circuits(finding, circuit or _NO_CIRCUIT, credential or _NO_CIRCUIT, moment.now)
+    if standing.busy:
+        finding.block(Reason.PROVIDER_BUSY, f"{name} is at its limit of requests in flight.")
 
 
 def _check_circuits(finding: _Finding, circuit: Circuit, credential: Circuit, now: float) -> None:
@@ -252,26 +267,21 @@ def _clock(at: float) -> str:
 
 
 def _state(
-    candidate: Candidate,
-    provider: Provider | None,
-    candidate_on: bool,
-    finding: _Finding,
-    runtime: RuntimeClass,
-    *,
-    provider_on: bool = False,
+    candidate: Candidate, standing: Standing | None, candidate_on: bool, finding: _Finding
 ) -> CandidateState:
     codes = tuple([note.code for note in finding.notes])
+    provider_on = standing is not None and standing.enabled
     return CandidateState(
-        candidate=candidate,
-        provider_type=provider.kind if provider is not None else "",
-        provider_enabled=provider_on,
-        candidate_enabled=candidate_on,
-        effective_enabled=provider_on and candidate_on and Reason.CANONICAL_MODEL_DISABLED not in codes,
-        runtime=runtime,
-        selectable=not finding.ends,
-        status=_status(codes) if codes else CandidateStatus.ENABLED,
-        reasons=tuple(finding.notes),
-        recovers_at=finding.recovers_at if finding.ends else None,
+        candidate,
+        standing.provider.kind if standing is not None else "",
+        provider_on,
+        candidate_on,
+        provider_on and candidate_on and Reason.CANONICAL_MODEL_DISABLED not in codes,
+        standing.runtime if standing is not None else RuntimeClass.UNHEALTHY,
+        not finding.ends,
+        _status(codes) if codes else CandidateStatus.ENABLED,
+        tuple(finding.notes),
+        finding.recovers_at if finding.ends else None,
     )
 
 
@@ -291,12 +301,13 @@ def _status(codes: tuple[Reason, ...]) -> CandidateStatus:
     return CandidateStatus.DEGRADED_RUNTIME
 
 
-def _spare(pool: Pool, found: Sequence[tuple[CandidateState, bool]]) -> list[CandidateState]:
-    """Nothing is selectable: let ``when_all_blocked`` say how far runtime health may go."""
+def _spare(pool: Pool, states: list[CandidateState], soft: Sequence[CandidateState]) -> list[CandidateState]:
+    """Nothing is selectable: let ``when_all_blocked`` say how far runtime health may go.
+
+    ``soft`` are the states that ``keep_last`` may overrule.
+    """
     rule = pool.policy.when_all_blocked
-    states = [state for state, _ in found]
     if rule is WhenAllBlocked.KEEP_LAST:
-        soft = [state for state, is_soft in found if is_soft]
         kept = min(soft, key=lambda s: (s.recovers_at or 0.0, by_priority(s.candidate)), default=None)
         message = "Kept although blocked: the pool has no other candidate left."
         return [_kept(state, message) if state is kept else state for state in states]
@@ -319,10 +330,11 @@ def _kept(state: CandidateState, message: str) -> CandidateState:
     )
 
 
-def _pool_status(pool_on: bool, pool: Pool, states: Sequence[CandidateState]) -> tuple[PoolStatus, str]:
+def _pool_status(
+    pool_on: bool, pool: Pool, states: Sequence[CandidateState], usable: int
+) -> tuple[PoolStatus, str]:
     if not pool_on:
         return PoolStatus.DISABLED_MANUAL, pool.switch.reason or "The canonical model is switched off."
-    usable = sum(state.selectable for state in states)
     if not usable:
         return (
             PoolStatus.UNAVAILABLE,
@@ -330,30 +342,25 @@ def _pool_status(pool_on: bool, pool: Pool, states: Sequence[CandidateState]) ->
         )
     if usable < len(states):
         return PoolStatus.DEGRADED, f"{usable} of {len(states)} candidates can be used."
-    degraded = sum(state.status is CandidateStatus.DEGRADED_RUNTIME for state in states)
+    degraded = [state.status for state in states].count(CandidateStatus.DEGRADED_RUNTIME)
     if degraded:
         return PoolStatus.DEGRADED, f"{degraded} of {len(states)} candidates are degraded."
     return PoolStatus.ENABLED, ""
 
 
-def _valid_until(scene: _Scene) -> float:
+def _valid_until(pool: Pool, moment: Moment) -> float:
     """The next instant at which the passing of time alone may change the evaluation."""
-    now, health, providers = scene.now, scene.health, scene.table.providers
-    instants = [scene.pool.switch.expires_at]
-    for candidate in scene.pool.candidates:
-        instants.append(candidate.switch.expires_at)
-        provider = providers.get(candidate.provider)
-        if provider is not None:
-            instants.append(provider.switch.expires_at)
-        for circuit in (
-            health.circuits.get((candidate.provider, candidate.model)) if health.circuits else None,
-            health.credentials.get(candidate.provider) if health.credentials else None,
-        ):
-            if circuit is not None:
-                instants += (
-                    circuit.open_until,
-                    circuit.trial_until,
-                    circuit.cooldown_until,
-                    circuit.stated_until,
-                )
-    return min((at for at in instants if at is not None and at > now), default=inf)
+    now, circuits = moment.now, moment.circuits
+    instants = [inf]
+    expiries = [pool.switch.expires_at]
+    for candidate in pool.candidates:
+        expiries.append(candidate.switch.expires_at)
+        standing = moment.standing(candidate.provider)
+        if standing is None:
+            continue
+        instants.append(standing.valid_until)
+        circuit = circuits.get((candidate.provider, candidate.model)) if circuits else None
+        if circuit is not None:
+            instants.append(next_instant(circuit, now))
+    instants += [at for at in expiries if at is not None and at > now]
+    return min(instants)

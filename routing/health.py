@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import inf
 from typing import Final
 
 from routing.policies import cooldown_s
@@ -58,6 +59,12 @@ def phase(circuit: Circuit, now: float) -> Phase:
     if now < circuit.trial_until:
         return Phase.TRIAL
     return Phase.HALF_OPEN
+
+
+def next_instant(circuit: Circuit, now: float) -> float:
+    """The next instant after ``now`` at which time alone may change what the circuit says."""
+    instants = (circuit.open_until, circuit.trial_until, circuit.cooldown_until, circuit.stated_until)
+    return min([at for at in instants if at > now], default=inf)
 
 
 def after_failure(circuit: Circuit, now: float, *, rules: Rules = RULES, cause: str = "") -> Circuit:

@@ -2,22 +2,112 @@
 
 from __future__ import annotations
 
-from typing import Final
+from math import inf
+from typing import Final, NamedTuple
 
-from routing.health import Phase, phase
+from routing.health import Phase, next_instant, phase
 from routing.kinds import KINDS
 from routing.types import (
+    CandidateStatus,
     Circuit,
     Discovery,
     DiscoveryState,
+    Endpoint,
     HealthView,
     InventoryMode,
     Provider,
+    Reason,
+    ReasonNote,
+    RoutingTable,
     RuntimeClass,
 )
 
 PROBES_UNTIL_UNHEALTHY: Final = 3
 _HEALTHY: Final = (RuntimeClass.HEALTHY, "")
+# On Python 3.11 a member costs ten times as much through its class.
+_DEGRADED: Final = RuntimeClass.DEGRADED
+_UNHEALTHY: Final = RuntimeClass.UNHEALTHY
+_PROVIDER_DEGRADED: Final = Reason.PROVIDER_DEGRADED
+_CANDIDATE_DEGRADED: Final = CandidateStatus.DEGRADED_RUNTIME
+_CANDIDATE_ENABLED: Final = CandidateStatus.ENABLED
+
+
+class Standing(NamedTuple):
+    """What a provider says of each of its candidates at one moment.
+
+    ``discovered`` is what discovery alone says, with its ``message``; ``runtime`` the class in the end.
+    ``is_plain``: nothing of the provider blocks a candidate; ``marks`` and ``status`` are all that one gets
+    of which there is no more to say. It holds until ``valid_until``.
+    """
+
+    provider: Provider
+    enabled: bool
+    serves: bool
+    busy: bool
+    discovered: RuntimeClass
+    message: str
+    runtime: RuntimeClass
+    credential: Circuit | None
+    is_plain: bool
+    marks: tuple[ReasonNote, ...]
+    status: CandidateStatus
+    valid_until: float
+
+
+class Moment:
+    """One table and one health view at ``now``, for one endpoint (None: any).
+
+    What is found of a provider is found once, however many candidates are looked at.
+    """
+
+    __slots__ = ("_standings", "circuits", "endpoint", "health", "now", "table")
+
+    def __init__(
+        self, table: RoutingTable, health: HealthView, now: float, endpoint: Endpoint | None = None
+    ) -> None:
+        self.table = table
+        self.health = health
+        self.circuits = health.circuits
+        self.now = now
+        self.endpoint = endpoint
+        self._standings: dict[str, Standing | None] = {}
+
+    def standing(self, name: str) -> Standing | None:
+        """How the provider of this name stands; None when there is none."""
+        try:
+            return self._standings[name]
+        except KeyError:
+            provider = self.table.providers.get(name)
+            found = self._standings[name] = None if provider is None else self._find(provider)
+            return found
+
+    def _find(self, provider: Provider) -> Standing:
+        health, now, endpoint, mode = self.health, self.now, self.endpoint, self.table.inventory_mode
+        name, switch = provider.name, provider.switch
+        discovered, message = discovery_class(provider, health, mode)
+        credential = health.credentials.get(name)
+        runtime = discovered if credential is None else provider_class(provider, health, mode, now)[0]
+        enabled = switch.value_at(now)
+        serves = bool(provider.endpoints) if endpoint is None else endpoint in provider.endpoints
+        busy = name in health.busy
+        degraded = discovered is _DEGRADED
+        valid_until = inf if credential is None else next_instant(credential, now)
+        if switch.expires_at is not None and now < switch.expires_at < valid_until:
+            valid_until = switch.expires_at
+        return Standing(
+            provider,
+            enabled,
+            serves,
+            busy,
+            discovered,
+            message,
+            runtime,
+            credential,
+            enabled and serves and not busy and credential is None and discovered is not _UNHEALTHY,
+            (ReasonNote(_PROVIDER_DEGRADED, message),) if degraded else (),
+            _CANDIDATE_DEGRADED if degraded else _CANDIDATE_ENABLED,
+            valid_until,
+        )
 
 
 def shown_models(provider: Provider, mode: InventoryMode) -> frozenset[str]:

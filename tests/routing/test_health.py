@@ -1,6 +1,7 @@
 """The circuit breaker as a state machine, and its merge between workers."""
 
 from dataclasses import replace
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from routing.health import (
     claim_trial,
     is_forgettable,
     merge,
+    next_instant,
     phase,
     release_trial,
     shared,
@@ -40,6 +42,13 @@ def test_circuit_opens_after_enough_failures_in_a_row():
     circuit = after_failure(circuit, 100.0, rules=RULES, cause="503")
     assert (phase(circuit, 129.9), circuit.open_until, circuit.cause) == (Phase.OPEN, 130.0, "503")
     assert phase(circuit, 130.0) is Phase.HALF_OPEN
+
+
+def test_next_instant_is_the_soonest_that_is_still_to_come():
+    circuit = Circuit(
+        openings=1, open_until=130.0, trial_until=90.0, cooldown_until=110.0, stated_until=110.0
+    )
+    assert [next_instant(circuit, now) for now in (80.0, 90.0, 110.0, 130.0)] == [90.0, 110.0, 130.0, inf]
 
 
 def test_success_in_between_starts_the_count_again():

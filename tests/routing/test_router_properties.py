@@ -6,10 +6,13 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from routing.eligibility import evaluate
+from routing.eligibility import _inspect, _plain_state, _Scene, evaluate
+from routing.provider_class import Moment
 from routing.router import decide, listed, plan
 from routing.strategies import slot_counts
 from routing.types import (
+    NO_HEALTH,
+    SWITCHED_ON,
     Caller,
     Circuit,
     DiscoveryState,
@@ -66,17 +69,22 @@ views = st.builds(
     busy=st.frozensets(st.sampled_from(PROVIDERS), max_size=2),
     last_success_at=st.dictionaries(st.sampled_from(PROVIDERS), instants, max_size=2),
 )
+mostly_on = st.sampled_from([SWITCHED_ON] * 9 + [None]).flatmap(
+    lambda on: switches if on is None else st.just(on)
+)
+mostly_well = st.just(NO_HEALTH) | views
 callers = st.none() | st.builds(
     Caller,
     id=st.sampled_from(["1", "2"]),
     name=st.just("k"),
     models=st.lists(st.sampled_from(["canon", "nick", "a/*", "b/n", "*", "m"]), max_size=2).map(tuple),
 )
+ENDPOINT = st.sampled_from([Endpoint.CHAT, Endpoint.EMBEDDINGS])
 ENDPOINTS = st.sampled_from([frozenset(Endpoint), frozenset({Endpoint.CHAT}), frozenset()])
 
 
 @st.composite
-def tables(draw):
+def tables(draw, switches=switches):
     objects = [
         provider(
             name,
@@ -110,7 +118,7 @@ def tables(draw):
 requests = st.builds(
     RouteRequest,
     model=st.sampled_from(UNIVERSE),
-    endpoint=st.sampled_from([Endpoint.CHAT, Endpoint.EMBEDDINGS]),
+    endpoint=ENDPOINT,
     caller=callers,
     provider=st.none() | st.sampled_from([*PROVIDERS, "ghost"]),
     session_key=st.none() | st.just("s"),
@@ -223,6 +231,18 @@ def test_evaluation_holds_until_its_valid_until(made, health, caller, t1, part):
         t2 = min(t1 + part * (min(one.valid_until, 1000.0) - t1), one.valid_until)
         if t2 < one.valid_until:
             assert evaluate(of, made, health, now=t2, caller=caller) == one
+
+
+@given(tables(mostly_on), mostly_well, st.none() | ENDPOINT, instants)
+@settings(max_examples=200, deadline=None)
+def test_the_short_way_finds_what_the_long_one_finds(made, health, endpoint, now):
+    """A candidate of which nothing is to be said is not inspected; inspecting it would find the same."""
+    moment = Moment(made, health, now, endpoint)
+    for of in made.pools.values():
+        for candidate in of.candidates:
+            short = _plain_state(candidate, moment)
+            if short is not None:
+                assert (short, True) == _inspect(candidate, _Scene(moment, of, True, None, True))
 
 
 @given(tables(), views, requests, st.floats(90, 160), st.floats(0, 1, exclude_max=True))
