@@ -52,6 +52,11 @@ def match(
         return Refusal(400, INVALID, "missing_model", "The field 'model' is empty.", "model")
     if request.provider is not None:
         return _bypass(table, request.provider.strip(), name, expose_exact=expose_exact)
+    return match_name(table, name, now=now, expose_exact=expose_exact)
+
+
+def match_name(table: RoutingTable, name: str, *, now: float, expose_exact: bool = True) -> Match | Refusal:
+    """Find what a trimmed name stands for where the request says no more than that."""
     target = table.aliases.get(name)
     if target is not None:
         return _alias(table, name, target)

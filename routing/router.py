@@ -1,7 +1,7 @@
 """One request becomes one ``Decision``: match, evaluate, order. Pure: time, pins and tickets are arguments.
 
 ``plan`` is all that can be known without the shared state; ``decide`` adds a pin and a ticket. What
-``listed`` lists is what ``plan`` finds a candidate for.
+``listed`` lists is what ``plan`` finds a candidate for: both ask ``_who_may_serve``.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from hashlib import blake2b
 from math import inf
 from typing import Final, NamedTuple
 
-from routing.eligibility import MARKS, evaluate
-from routing.matching import INVALID, NOT_FOUND, Match, match, unknown_model
-from routing.provider_class import shown_models
+from routing.eligibility import MARKS, evaluate_at
+from routing.matching import INVALID, NOT_FOUND, Match, match, match_name, unknown_model
+from routing.provider_class import Moment, shown_models
 from routing.strategies import STRATEGIES, needs_ticket, slot_of
 from routing.types import (
     Affinity,
@@ -105,19 +105,10 @@ def plan(
     name = request.model.strip()
     found = match(table, request, now=now, expose_exact=expose_exact)
     if isinstance(found, Refusal):
-        # Which provider has a bare id may change with a switch that expires: such a refusal is not kept.
-        kept_until = now if name in table.bare_models else inf
+        kept_until = _kept_until(table, name, now)
         return Plan(name, None, None, _NO_POLICY, table.revision, refusal=found, valid_until=kept_until)
-    endpoint = None if any_endpoint else request.endpoint
-    evaluation = evaluate(
-        found.pool,
-        table,
-        health,
-        now=now,
-        endpoint=endpoint,
-        caller=request.caller,
-        requested=found.requested,
-    )
+    moment = Moment(table, health, now, None if any_endpoint else request.endpoint)
+    evaluation = _who_may_serve(found, moment, request.caller)
     policy = found.pool.policy
     chosen = evaluation.selectable
     counted = len(chosen) > 1 and needs_ticket(policy.strategy)
@@ -133,6 +124,19 @@ def plan(
         valid_until=min(evaluation.valid_until, found.valid_until),
     )
     return bind(made, request)
+
+
+def _who_may_serve(found: Match, moment: Moment, caller: Caller | None) -> Evaluation:
+    """T14: a name is routable, and so listed, when somebody is selectable here; nobody asks otherwise."""
+    return evaluate_at(moment, found.pool, caller=caller, requested=found.requested)
+
+
+def _kept_until(table: RoutingTable, name: str, now: float) -> float:
+    """How long it holds that a name stands for nothing.
+
+    Which provider has a bare id may change with a switch that expires: such a refusal is not kept.
+    """
+    return now if name in table.bare_models else inf
 
 
 def bind(made: Plan, request: RouteRequest) -> Plan:
@@ -309,13 +313,19 @@ def listing(
             if provider.switch.value_at(now):
                 shown = shown_models(provider, table.inventory_mode)
                 names.update([f"{provider.name}/{model}" for model in shown])
+    moment = Moment(table, health, now)
     lines = []
     for name in sorted(names):
-        request = RouteRequest(name, caller=caller)
-        made = plan(table, health, request, now=now, expose_exact=expose_exact, any_endpoint=True)
-        valid_until = min(valid_until, made.valid_until)
-        if made.requested_model == name and made.refusal is None and made.match is not None:
-            lines.append(_line(name, made, made.match, table))
+        if name != name.strip() or not name:
+            continue  # a request's name is trimmed: it cannot ask for this one
+        found = match_name(table, name, now=now, expose_exact=expose_exact)
+        if isinstance(found, Refusal):
+            valid_until = min(valid_until, _kept_until(table, name, now))
+            continue
+        evaluation = _who_may_serve(found, moment, caller)
+        valid_until = min(valid_until, evaluation.valid_until, found.valid_until)
+        if evaluation.selectable:
+            lines.append(_line(name, found, evaluation.selectable[0], table))
     return Listing(tuple(lines), valid_until)
 
 
@@ -331,16 +341,15 @@ def listed(
     return list(listing(table, health, now=now, caller=caller, expose_exact=expose_exact).lines)
 
 
-def _line(name: str, made: Plan, found: Match, table: RoutingTable) -> ListedModel:
+def _line(name: str, found: Match, first: Candidate, table: RoutingTable) -> ListedModel:
     """Metadata come from the first selectable candidate in priority order: no counter is read."""
-    first = made.evaluation.selectable[0] if made.evaluation else found.pool.candidates[0]
     provider = table.providers[first.provider]
     info = provider.model_info.get(first.model, _NO_INFO)
     return ListedModel(
-        id=name,
-        owned_by=info.owned_by or provider.name,
-        created=info.created or int(found.pool.created_at),
-        kind=found.matched_by,
-        provider=first.provider,
-        upstream_model=first.model,
+        name,
+        info.owned_by or provider.name,
+        info.created or int(found.pool.created_at),
+        found.matched_by,
+        first.provider,
+        first.model,
     )
