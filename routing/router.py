@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from routing.eligibility import MARKS, evaluate_at
 from routing.matching import INVALID, NOT_FOUND, Match, match, match_name, unknown_model
 from routing.provider_class import Moment, shown_models
-from routing.strategies import STRATEGIES, needs_ticket, slot_of
+from routing.strategies import STRATEGIES, Ranking, needs_ticket, with_first
 from routing.types import (
     Affinity,
     Caller,
@@ -45,6 +45,7 @@ __all__ = [
 
 _NO_POLICY: Final = PoolPolicy()
 _NO_INFO: Final = ModelInfo()
+_NO_AFFINITY: Final = Affinity.NONE
 # A call that ends makes room; how soon is unknown.
 _BUSY_RETRY_S: Final = 1.0
 
@@ -52,6 +53,8 @@ _BUSY_RETRY_S: Final = 1.0
 class Plan(NamedTuple):
     """All of a decision but the pin and the ticket; or the refusal.
 
+    ``canonical_model`` is the pool's name, empty for exact and bare names. ``ranking`` orders the selectable
+    candidates for any ticket.
     ``pin_key`` is set when the session has a key and the pool wants affinity, ``counter_key`` when the
     choice needs a ticket. ``candidate_ids`` are the selectors of the selectable candidates, in pool order.
     It holds for the same table and health view until ``valid_until``; ``bind`` gives it another session.
@@ -62,18 +65,13 @@ class Plan(NamedTuple):
     evaluation: Evaluation | None
     policy: PoolPolicy
     revision: int
+    canonical_model: str = ""
     candidate_ids: tuple[str, ...] = ()
-    pin_key: str | None = None
+    ranking: Ranking = Ranking()
     counter_key: str | None = None
     refusal: Refusal | None = None
     valid_until: float = inf
-
-    @property
-    def canonical_model(self) -> str:
-        """The pool's name; empty for exact and bare names."""
-        if self.match is None or self.match.pool.synthetic:
-            return ""
-        return self.match.pool.canonical_model
+    pin_key: str | None = None
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -109,17 +107,19 @@ def plan(
         return Plan(name, None, None, _NO_POLICY, table.revision, refusal=found, valid_until=kept_until)
     moment = Moment(table, health, now, None if any_endpoint else request.endpoint)
     evaluation = _who_may_serve(found, moment, request.caller)
-    policy = found.pool.policy
-    chosen = evaluation.selectable
-    counted = len(chosen) > 1 and needs_ticket(policy.strategy)
+    pool, chosen = found.pool, evaluation.selectable
+    strategy = pool.policy.strategy
+    counted = len(chosen) > 1 and needs_ticket(strategy)
     made = Plan(
         requested_model=name,
         match=found,
         evaluation=evaluation,
-        policy=policy,
+        policy=pool.policy,
         revision=table.revision,
+        canonical_model="" if pool.synthetic else pool.canonical_model,
         candidate_ids=tuple([candidate.selector for candidate in chosen]),
-        counter_key=_counter_key(found.pool.canonical_model, chosen) if counted else None,
+        ranking=STRATEGIES[strategy].rank(chosen),
+        counter_key=_counter_key(pool.canonical_model, chosen) if counted else None,
         refusal=None if chosen else _refusal(found, evaluation, request, now),
         valid_until=min(evaluation.valid_until, found.valid_until),
     )
@@ -142,7 +142,8 @@ def _kept_until(table: RoutingTable, name: str, now: float) -> float:
 def bind(made: Plan, request: RouteRequest) -> Plan:
     """The same plan for another session: only the pin key depends on it."""
     key = _pin_key(made, request)
-    return made if key == made.pin_key else made._replace(pin_key=key)
+    # ``_replace`` takes twice as long, and every request of a session comes here.
+    return made if key == made.pin_key else Plan(*made[:-1], key)
 
 
 def decide(
@@ -161,24 +162,24 @@ def decide(
     found, evaluation = made.match, made.evaluation
     if found is None or evaluation is None or made.refusal is not None:
         return _refused(made, decision_id, now)
-    hit = pin is not None and made.pin_key is not None and pin in made.candidate_ids
-    counted = 0 if hit or ticket is None else ticket
-    order = STRATEGIES[made.policy.strategy](evaluation.selectable, counted)
+    pin_key, ranking = made.pin_key, made.ranking
+    hit = pin is not None and pin_key is not None and pin in made.candidate_ids
+    order = ranking.order(0 if hit or ticket is None else ticket)
     if hit:
-        first = next(candidate for candidate in order if candidate.selector == pin)
-        order = (first, *(candidate for candidate in order if candidate is not first))
+        selectors: list[str | None] = [candidate.selector for candidate in order]
+        order = with_first(order, selectors.index(pin))
     return Decision(
-        decision_id=decision_id,
-        requested_model=made.requested_model,
-        canonical_model=made.canonical_model,
-        matched_by=found.matched_by,
-        order=order,
-        policy=made.policy,
-        revision=made.revision,
-        affinity=_affinity(made.pin_key, pin, hit=hit),
-        pin_key=made.pin_key,
-        evaluation=evaluation,
-        slot=None if hit or ticket is None else slot_of(made.policy.strategy, evaluation.selectable, ticket),
+        decision_id,
+        made.requested_model,
+        made.canonical_model,
+        found.matched_by,
+        order,
+        made.policy,
+        made.revision,
+        _affinity(pin_key, pin, hit=hit),
+        pin_key,
+        evaluation,
+        None if hit or ticket is None else ranking.slot(ticket),
     )
 
 
@@ -202,7 +203,7 @@ def _refused(made: Plan, decision_id: str, now: float | None) -> Decision:
 
 def _affinity(pin_key: str | None, pin: str | None, *, hit: bool) -> Affinity:
     if pin_key is None:
-        return Affinity.NONE
+        return _NO_AFFINITY
     if hit:
         return Affinity.HIT
     return Affinity.MISS if pin is None else Affinity.REPIN

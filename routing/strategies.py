@@ -1,21 +1,60 @@
 """The ordering functions: ``STRATEGIES`` maps a name to ``(candidates, ticket) -> order``. Pure.
 
 Each returns every candidate once, the choice first and the failover order after it, and remembers nothing.
+What does not depend on the ticket is its ``rank``, which a caller may keep for the same candidates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from math import gcd
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from routing.types import Candidate, Strategy
 
-Ordering = Callable[[Sequence[Candidate], int], tuple[Candidate, ...]]
-
 MAX_SLOTS: Final = 1000
+
+
+class Ranking(NamedTuple):
+    """Candidates in failover order, and a cycle of the places in it that tickets choose.
+
+    ``slots`` is empty where the ticket does not matter: the first is the choice.
+    """
+
+    candidates: tuple[Candidate, ...] = ()
+    slots: tuple[int, ...] = ()
+
+    def order(self, ticket: int) -> tuple[Candidate, ...]:
+        """The ticket's choice first, then the others in failover order."""
+        slots, ranked = self.slots, self.candidates
+        if not slots:
+            return ranked
+        return with_first(ranked, slots[ticket % len(slots)])
+
+    def slot(self, ticket: int) -> int | None:
+        """The slot that a ticket falls on, for people; None where the ticket does not matter."""
+        return ticket % len(self.slots) if self.slots else None
+
+
+def with_first(candidates: tuple[Candidate, ...], place: int) -> tuple[Candidate, ...]:
+    """The same candidates, the one at ``place`` before the others."""
+    if place == 0:
+        return candidates
+    return (candidates[place], *candidates[:place], *candidates[place + 1 :])
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """A strategy: ``(candidates, ticket) -> order``."""
+
+    rank: Callable[[Sequence[Candidate]], Ranking]
+
+    def __call__(self, candidates: Sequence[Candidate], ticket: int) -> tuple[Candidate, ...]:
+        """Every candidate once, the choice first."""
+        return self.rank(candidates).order(ticket)
 
 
 def by_priority(candidate: Candidate) -> tuple[int, str]:
@@ -28,24 +67,23 @@ def by_weight(candidate: Candidate) -> tuple[int, int, str]:
     return -candidate.weight, candidate.priority, candidate.selector
 
 
-def priority_failover(candidates: Sequence[Candidate], ticket: int) -> tuple[Candidate, ...]:
+@Ordering
+def priority_failover(candidates: Sequence[Candidate]) -> Ranking:
     """The lowest priority first; the ticket does not matter."""
-    del ticket
-    return tuple(sorted(candidates, key=by_priority))
+    return Ranking(tuple(sorted(candidates, key=by_priority)))
 
 
-def weighted_round_robin(candidates: Sequence[Candidate], ticket: int) -> tuple[Candidate, ...]:
+@Ordering
+def weighted_round_robin(candidates: Sequence[Candidate]) -> Ranking:
     """The ticket's slot in a smooth weighted sequence first, then by weight.
 
     Over any ``len(slots)`` consecutive tickets every candidate is chosen exactly as often as it has slots.
     Ticket 0 chooses the heaviest.
     """
     if len(candidates) < 2:
-        return tuple(candidates)
-    ranked = sorted(candidates, key=by_weight)
-    slots = smooth_slots(tuple([candidate.weight for candidate in ranked]))
-    choice = ranked.pop(slots[ticket % len(slots)])
-    return (choice, *ranked)
+        return Ranking(tuple(candidates))
+    ranked = tuple(sorted(candidates, key=by_weight))
+    return Ranking(ranked, smooth_slots(tuple([candidate.weight for candidate in ranked])))
 
 
 STRATEGIES: Final[Mapping[Strategy, Ordering]] = MappingProxyType(
@@ -65,10 +103,7 @@ def needs_ticket(strategy: Strategy) -> bool:
 
 def slot_of(strategy: Strategy, candidates: Sequence[Candidate], ticket: int) -> int | None:
     """The slot that a ticket falls on, for people; None where the strategy does not count."""
-    if strategy not in _COUNTED or len(candidates) < 2:
-        return None
-    weights = sorted((candidate.weight for candidate in candidates), reverse=True)
-    return ticket % len(smooth_slots(tuple(weights)))
+    return STRATEGIES[strategy].rank(candidates).slot(ticket)
 
 
 @lru_cache(maxsize=1024)

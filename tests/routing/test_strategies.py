@@ -123,6 +123,19 @@ def test_weighted_shares_are_exact_over_every_full_cycle(weights, start):
         assert all(picks[c.selector] * sum(weights) == c.weight * cycle for c in candidates)
 
 
+@given(weights_lists, st.lists(st.integers(min_value=0, max_value=10**9), min_size=1))
+def test_a_ranking_serves_any_ticket(weights, tickets):
+    """One ranking may be kept for many tickets: each gets its slot's candidate, then the others by weight."""
+    candidates = [Candidate("m", f"p{i}", "x", i % 3, weight) for i, weight in enumerate(weights)]
+    kept = weighted_round_robin.rank(candidates)
+    slots = smooth_slots(tuple(sorted(weights, reverse=True)))
+    for ticket in tickets:
+        others = sorted(candidates, key=lambda c: (-c.weight, c.priority, c.selector))
+        choice = others.pop(slots[ticket % len(slots)])
+        assert kept.order(ticket) == (choice, *others)
+        assert kept.slot(ticket) == (ticket % len(slots) if others else None)
+
+
 @given(weights_lists)
 def test_slot_counts_stay_within_one_slot_of_the_share(weights):
     counts = slot_counts(tuple(weights))
