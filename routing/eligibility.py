@@ -52,6 +52,17 @@ _MANUAL: Final = frozenset({Reason.CANDIDATE_DISABLED, Reason.PROVIDER_DISABLED}
 _CALLER_SIDE: Final = frozenset({Reason.CALLER_NOT_ALLOWED, Reason.UNSUPPORTED_ENDPOINT})
 _ORDER: Final = {reason: position for position, reason in enumerate(Reason)}
 _NO_CIRCUIT: Final = Circuit()
+# On Python 3.11 a member costs ten times as much through its class as by a name of its own.
+_CANONICAL_MODEL_DISABLED: Final = Reason.CANONICAL_MODEL_DISABLED
+_CANDIDATE_DEGRADED: Final = CandidateStatus.DEGRADED_RUNTIME
+_CANDIDATE_ENABLED: Final = CandidateStatus.ENABLED
+_UNHEALTHY: Final = RuntimeClass.UNHEALTHY
+_WEIGHTED: Final = Strategy.WEIGHTED_ROUND_ROBIN
+_NOT_ALLOWED: Final = ReasonNote(Reason.CALLER_NOT_ALLOWED, "The client key does not allow this model.")
+_HALF_OPEN: Final = ReasonNote(
+    Reason.CIRCUIT_HALF_OPEN, "The circuit is half-open: the next request is the trial."
+)
+_IN_FULL: Final = (PoolStatus.ENABLED, "")
 
 
 @dataclass(slots=True)
@@ -65,13 +76,13 @@ class _Finding:
     ends: list[float | None] = field(default_factory=list)
     soft: bool = True
 
-    def block(self, code: Reason, message: str, until: float | None = None, *, soft: bool = False) -> None:
-        self.notes.append(ReasonNote(code, message))
+    def block(self, code: Reason, message: str, until: float | None = None) -> None:
+        self.add(ReasonNote(code, message), until)
+
+    def add(self, note: ReasonNote, until: float | None = None, *, soft: bool = False) -> None:
+        self.notes.append(note)
         self.ends.append(until)
         self.soft = self.soft and soft
-
-    def mark(self, code: Reason, message: str) -> None:
-        self.notes.append(ReasonNote(code, message))
 
     @property
     def recovers_at(self) -> float | None:
@@ -147,7 +158,7 @@ def config_primary(pool: Pool) -> Candidate | None:
 
     For ``weighted_round_robin`` that is the heaviest: the first slot over all candidates.
     """
-    weighted = pool.policy.strategy is Strategy.WEIGHTED_ROUND_ROBIN
+    weighted = pool.policy.strategy is _WEIGHTED
     return min(pool.candidates, key=by_weight if weighted else by_priority, default=None)
 
 
@@ -209,7 +220,7 @@ def _switched_off(finding: _Finding, code: Reason, text: str, switch: Switch) ->
 def _check_caller(finding: _Finding, candidate: Candidate, standing: Standing, scene: _Scene) -> None:
     caller, endpoint = scene.caller, scene.moment.endpoint
     if not scene.caller_ok and caller is not None and not caller.may_use(candidate.selector):
-        finding.block(Reason.CALLER_NOT_ALLOWED, "The client key does not allow this model.")
+        finding.add(_NOT_ALLOWED)
     if not standing.serves:
         what = "any endpoint" if endpoint is None else endpoint.value
         finding.block(Reason.UNSUPPORTED_ENDPOINT, f"{standing.provider.name} cannot serve {what}.")
@@ -222,44 +233,54 @@ def _may_have(provider: Provider, model: str) -> bool:
 
 
 def _check_runtime(finding: _Finding, candidate: Candidate, standing: Standing, moment: Moment) -> None:
-    if standing.discovered is RuntimeClass.UNHEALTHY:
+    if standing.discovered is _UNHEALTHY:
         finding.block(Reason.PROVIDER_UNHEALTHY, standing.message)
     else:
         finding.notes += standing.marks
     name, credential = candidate.provider, standing.credential
     circuit = moment.circuits.get((name, candidate.model))
     if circuit is not None or credential is not None:
-        _check_circuits(finding, circuit or _NO_CIRCUIT, credential or _NO_CIRCUIT, moment.now)
+        blocks, marks = _say_circuits(circuit or _NO_CIRCUIT, credential or _NO_CIRCUIT, moment.now)
+        for note, until, soft in blocks:
+            finding.add(note, until, soft=soft)
+        finding.notes += marks
     if standing.busy:
         finding.block(Reason.PROVIDER_BUSY, f"{name} is at its limit of requests in flight.")
 
 
-def _check_circuits(finding: _Finding, circuit: Circuit, credential: Circuit, now: float) -> None:
-    """Look at the circuit of the model and at the one of the provider's credential: one reason each."""
+# A refused credential says the same of all candidates of its provider, at one moment.
+@lru_cache(maxsize=256)
+def _say_circuits(
+    circuit: Circuit, credential: Circuit, now: float
+) -> tuple[tuple[tuple[ReasonNote, float, bool], ...], tuple[ReasonNote, ...]]:
+    """What the circuit of the model and the one of the provider's credential say: one reason each.
+
+    First the blocks, each with its end and whether ``keep_last`` may overrule it, then the marks.
+    """
     both = (
         (phase(circuit, now), circuit, "The circuit"),
         (phase(credential, now), credential, "The circuit of the provider's credential"),
     )
+    blocks = []
     opened = [
         (c.open_until, with_cause(f"{text} is open", c)) for where, c, text in both if where is Phase.OPEN
     ]
     if opened:
         until = max(opened)[0]
-        finding.block(Reason.CIRCUIT_OPEN, f"{opened[0][1]} Until {_clock(until)}.", until, soft=True)
+        note = ReasonNote(Reason.CIRCUIT_OPEN, f"{opened[0][1]} Until {_clock(until)}.")
+        blocks.append((note, until, True))
     if now < circuit.cooldown_until:
         stated = now < circuit.stated_until
         by = "as the provider asked" if stated else "after a 429"
         until = circuit.cooldown_until
-        finding.block(
-            Reason.COOLING_DOWN, f"Cooling down {by} until {_clock(until)}.", until, soft=not stated
-        )
+        note = ReasonNote(Reason.COOLING_DOWN, f"Cooling down {by} until {_clock(until)}.")
+        blocks.append((note, until, not stated))
     trials = [c.trial_until for where, c, _ in both if where is Phase.TRIAL]
     if trials:
-        until = max(trials)
         message = "One trial request is under way; its outcome decides."
-        finding.block(Reason.TRIAL_IN_FLIGHT, message, until, soft=True)
-    if any(where is Phase.HALF_OPEN for where, _, _ in both):
-        finding.mark(Reason.CIRCUIT_HALF_OPEN, "The circuit is half-open: the next request is the trial.")
+        blocks.append((ReasonNote(Reason.TRIAL_IN_FLIGHT, message), max(trials), True))
+    half_open = any(where is Phase.HALF_OPEN for where, _, _ in both)
+    return tuple(blocks), (_HALF_OPEN,) if half_open else ()
 
 
 def _clock(at: float) -> str:
@@ -276,10 +297,10 @@ def _state(
         standing.provider.kind if standing is not None else "",
         provider_on,
         candidate_on,
-        provider_on and candidate_on and Reason.CANONICAL_MODEL_DISABLED not in codes,
-        standing.runtime if standing is not None else RuntimeClass.UNHEALTHY,
+        provider_on and candidate_on and _CANONICAL_MODEL_DISABLED not in codes,
+        standing.runtime if standing is not None else _UNHEALTHY,
         not finding.ends,
-        _status(codes) if codes else CandidateStatus.ENABLED,
+        _status(codes) if codes else _CANDIDATE_ENABLED,
         tuple(finding.notes),
         finding.recovers_at if finding.ends else None,
     )
@@ -342,10 +363,10 @@ def _pool_status(
         )
     if usable < len(states):
         return PoolStatus.DEGRADED, f"{usable} of {len(states)} candidates can be used."
-    degraded = [state.status for state in states].count(CandidateStatus.DEGRADED_RUNTIME)
+    degraded = [state.status for state in states].count(_CANDIDATE_DEGRADED)
     if degraded:
         return PoolStatus.DEGRADED, f"{degraded} of {len(states)} candidates are degraded."
-    return PoolStatus.ENABLED, ""
+    return _IN_FULL
 
 
 def _valid_until(pool: Pool, moment: Moment) -> float:

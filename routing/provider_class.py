@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from math import inf
-from typing import Final, NamedTuple
+from typing import Final
 
 from routing.health import Phase, next_instant, phase
 from routing.kinds import KINDS
@@ -24,16 +26,24 @@ from routing.types import (
 
 PROBES_UNTIL_UNHEALTHY: Final = 3
 _HEALTHY: Final = (RuntimeClass.HEALTHY, "")
-# On Python 3.11 a member costs ten times as much through its class.
+_AS_GIVEN: Final = (RuntimeClass.HEALTHY, "The configured models are taken as given.")
+_NO_LIST: Final = (RuntimeClass.HEALTHY, "The provider has no models list.")
+_LISTS_NONE: Final = (RuntimeClass.DEGRADED, "The provider lists no models.")
+_UNPROBED: Final = (RuntimeClass.DEGRADED, "The provider has not been probed yet.")
+# On Python 3.11 a member costs ten times as much through its class as by a name of its own.
+_ALLOWLIST: Final = InventoryMode.ALLOWLIST
+_OK: Final = DiscoveryState.OK
+_FAILED: Final = DiscoveryState.FAILED
+_UNSUPPORTED: Final = DiscoveryState.UNSUPPORTED
 _DEGRADED: Final = RuntimeClass.DEGRADED
 _UNHEALTHY: Final = RuntimeClass.UNHEALTHY
-_PROVIDER_DEGRADED: Final = Reason.PROVIDER_DEGRADED
 _CANDIDATE_DEGRADED: Final = CandidateStatus.DEGRADED_RUNTIME
 _CANDIDATE_ENABLED: Final = CandidateStatus.ENABLED
 
 
-class Standing(NamedTuple):
-    """What a provider says of each of its candidates at one moment.
+@dataclass(slots=True)
+class Standing:
+    """What a provider says of each of its candidates at one moment; nobody changes it.
 
     ``discovered`` is what discovery alone says, with its ``message``; ``runtime`` the class in the end.
     ``is_plain``: nothing of the provider blocks a candidate; ``marks`` and ``status`` are all that one gets
@@ -104,10 +114,15 @@ class Moment:
             runtime,
             credential,
             enabled and serves and not busy and credential is None and discovered is not _UNHEALTHY,
-            (ReasonNote(_PROVIDER_DEGRADED, message),) if degraded else (),
+            _degraded_for(message) if degraded else (),
             _CANDIDATE_DEGRADED if degraded else _CANDIDATE_ENABLED,
             valid_until,
         )
+
+
+@lru_cache(maxsize=256)
+def _degraded_for(message: str) -> tuple[ReasonNote, ...]:
+    return (ReasonNote(Reason.PROVIDER_DEGRADED, message),)
 
 
 def shown_models(provider: Provider, mode: InventoryMode) -> frozenset[str]:
@@ -116,7 +131,7 @@ def shown_models(provider: Provider, mode: InventoryMode) -> frozenset[str]:
     ``allowlist``: the configured ones. ``fallback``: the discovered ones, or the configured ones while
     discovery has none; the last good list outlives a failed probe.
     """
-    if mode is InventoryMode.ALLOWLIST:
+    if mode is _ALLOWLIST:
         return provider.configured_models
     return provider.discovery.models or provider.configured_models
 
@@ -140,19 +155,18 @@ def provider_class(
 def discovery_class(provider: Provider, health: HealthView, mode: InventoryMode) -> tuple[RuntimeClass, str]:
     """What discovery alone says of a provider, and its sentence."""
     if provider.credential_error:
-        return RuntimeClass.UNHEALTHY, f"No usable credential: {provider.credential_error}"
-    if mode is InventoryMode.ALLOWLIST:
-        return RuntimeClass.HEALTHY, "The configured models are taken as given."
-    kind = KINDS.get(provider.kind)
+        return _UNHEALTHY, f"No usable credential: {provider.credential_error}"
+    if mode is _ALLOWLIST:
+        return _AS_GIVEN
     state = provider.discovery.state
-    if state is DiscoveryState.FAILED:
+    if state is _OK:
+        return _HEALTHY if provider.discovery.models or provider.configured_models else _LISTS_NONE
+    if state is _FAILED:
         return _after_failed_probe(provider, health)
-    if state is DiscoveryState.OK:
-        known = provider.discovery.models or provider.configured_models
-        return _HEALTHY if known else (RuntimeClass.DEGRADED, "The provider lists no models.")
-    if state is DiscoveryState.UNSUPPORTED or (kind is not None and not kind.lists_models):
-        return RuntimeClass.HEALTHY, "The provider has no models list."
-    return RuntimeClass.DEGRADED, "The provider has not been probed yet."
+    kind = KINDS.get(provider.kind)
+    if state is _UNSUPPORTED or (kind is not None and not kind.lists_models):
+        return _NO_LIST
+    return _UNPROBED
 
 
 def _after_failed_probe(provider: Provider, health: HealthView) -> tuple[RuntimeClass, str]:

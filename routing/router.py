@@ -214,17 +214,17 @@ def _pin_key(made: Plan, request: RouteRequest) -> str | None:
     if not request.session_key or not made.canonical_model or not made.policy.session_affinity:
         return None
     caller_id = request.caller.id if request.caller is not None else ""
-    return _digest(caller_id, made.canonical_model, request.session_key, size=16)
+    pool, session = made.canonical_model, request.session_key
+    return _hash(f"{len(caller_id)}:{caller_id}{len(pool)}:{pool}{len(session)}:{session}", size=16)
 
 
 def _counter_key(pool: str, candidates: tuple[Candidate, ...]) -> str:
     """A hash of the pool and its selectable candidates with their weights, in whatever order they stand."""
     parts = sorted([f"{candidate.weight} {candidate.selector}" for candidate in candidates])
-    return _digest(pool, *parts, size=12)
+    return _hash("".join([f"{len(part)}:{part}" for part in (pool, *parts)]), size=12)
 
 
-def _digest(*parts: str, size: int) -> str:
-    text = "".join([f"{len(part)}:{part}" for part in parts])
+def _hash(text: str, *, size: int) -> str:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=size).hexdigest()
 
 
