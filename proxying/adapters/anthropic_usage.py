@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxying.adapters.base import Usage
+from proxying.adapters.base import Usage, token_count
 
 
 def read_usage(raw: dict[str, Any], usage: Usage) -> None:
@@ -53,8 +53,7 @@ def chat_usage(raw: dict[str, Any]) -> dict[str, Any]:
 
 def count(raw: dict[str, Any], name: str) -> int | None:
     """A token count; None when it is absent or no count."""
-    value = raw.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return token_count(raw.get(name))
 
 
 def _details(raw: dict[str, Any]) -> dict[str, Any]:

@@ -128,6 +128,19 @@ class UpstreamRequest:
     upload: Outgoing | None = field(default=None, repr=False)
 
 
+# More than any request has; sums of a few such counts still fit a database's 32-bit column.
+MOST_TOKENS: Final = 500_000_000
+
+
+def token_count(value: object) -> int | None:
+    """A token count as a provider sent it; None for what is no count, and for more than anybody counts."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_TOKENS:
+        return value
+    return None
+
+
 @dataclass(slots=True)
 class Usage:
     """Tokens of one answer; None where the provider does not say. Prompt includes cached tokens.

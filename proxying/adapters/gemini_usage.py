@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxying.adapters.base import Usage
+from proxying.adapters.base import Usage, token_count
 
 
 def read_usage(raw: dict[str, Any], usage: Usage) -> None:
@@ -45,5 +45,4 @@ def chat_usage(usage: Usage) -> dict[str, Any]:
 
 
 def _count(raw: dict[str, Any], name: str) -> int | None:
-    value = raw.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return token_count(raw.get(name))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from proxying.adapters.base import Usage
+from proxying.adapters.base import Usage, token_count
 from proxying.adapters.chat_message import NewId, calls_of, reasoning_of, text_of, tool_id
 from proxying.adapters.gateway_thinking import SIGNATURE_TEXT
 from proxying.adapters.openai_usage import read_usage
@@ -43,8 +43,7 @@ def messages_usage(raw: Any) -> dict[str, Any]:
     given = raw if isinstance(raw, dict) else {}
     read_usage(given, usage)
     details = given.get("prompt_tokens_details")
-    stored = details.get("cache_write_tokens") if isinstance(details, dict) else None
-    stored = stored if isinstance(stored, int) and stored > 0 else 0
+    stored = (token_count(details.get("cache_write_tokens")) if isinstance(details, dict) else None) or 0
     cached = usage.cached_tokens or 0
     return {
         "input_tokens": max((usage.prompt_tokens or 0) - cached - stored, 0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxying.adapters.base import Usage
+from proxying.adapters.base import Usage, token_count
 
 
 def read_usage(raw: dict[str, Any], usage: Usage) -> None:
@@ -43,11 +43,9 @@ def read_rerank_usage(data: dict[str, Any], usage: Usage) -> None:
 
 def _count(raw: dict[str, Any], *names: str) -> int | None:
     for name in names:
-        value = raw.get(name)
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-            return value
+        count = token_count(raw.get(name))
+        if count is not None:
+            return count
     return None
 
 

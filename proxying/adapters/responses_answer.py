@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
 
-from proxying.adapters.base import Usage
+from proxying.adapters.base import Usage, token_count
 from proxying.adapters.chat_message import NewId, calls_of, reasoning_of, text_of, tool_id
 from proxying.adapters.gateway_reasoning import packed, signed_call
 from proxying.adapters.json_text import answer_text
@@ -115,13 +115,13 @@ def responses_usage(raw: Any) -> dict[str, Any] | None:
     usage = Usage()
     read_usage(raw, usage)
     details = raw.get("prompt_tokens_details")
-    stored = details.get("cache_write_tokens") if isinstance(details, dict) else None
+    stored = token_count(details.get("cache_write_tokens")) if isinstance(details, dict) else None
     prompt, completion = usage.prompt_tokens or 0, usage.completion_tokens or 0
     return {
         "input_tokens": prompt,
         "input_tokens_details": {
             "cached_tokens": usage.cached_tokens or 0,
-            "cache_write_tokens": stored if isinstance(stored, int) and stored > 0 else 0,
+            "cache_write_tokens": stored or 0,
         },
         "output_tokens": completion,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
