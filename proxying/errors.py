@@ -398,7 +398,12 @@ def _envelope(error: GatewayError, dialect: str, request_id: str) -> dict[str, A
 
 
 def _is_anthropic(body: dict[str, Any]) -> bool:
-    return body.get("type") in _ANTHROPIC_OWN_TYPES and body.keys() <= {"type", "message", "details"}
+    kind = body.get("type")
+    return (
+        isinstance(kind, str)
+        and kind in _ANTHROPIC_OWN_TYPES
+        and body.keys() <= {"type", "message", "details"}
+    )
 
 
 _ANTHROPIC_OWN_TYPES: Final = frozenset({*_ANTHROPIC_TYPES.values(), "api_error", "invalid_request_error"})

@@ -78,7 +78,12 @@ def chat_answer(message: dict[str, Any], created: int) -> dict[str, Any]:
     }
 
 
-def _words(block: dict[str, Any], name: str) -> str:
+def words(block: dict[str, Any], name: str) -> str:
+    """A text of a block or a delta; empty when it is not there.
+
+    Raises:
+        UpstreamProtocolError: something else stands there.
+    """
     text = block.get(name) or ""
     if not isinstance(text, str):
         raise UpstreamProtocolError(f"The provider sent a block whose {name!r} is no text.")
@@ -95,13 +100,14 @@ def _message(answer: dict[str, Any]) -> dict[str, Any]:
         kind = block.get("type") if isinstance(block, dict) else None
         if kind == "text":
             has_text = True
-            text += _words(block, "text")
-            found = (annotation(one, len(text)) for one in block.get("citations") or ())
+            text += words(block, "text")
+            cited = block.get("citations")
+            found = (annotation(one, len(text)) for one in (cited if isinstance(cited, list) else ()))
             annotations += [one for one in found if one is not None]
         elif kind == "tool_use":
             calls.append(tool_call(block, answer_text(block.get("input") or {}).decode()))
         elif kind in ("thinking", "redacted_thinking"):
-            thinking += _words(block, "thinking")
+            thinking += words(block, "thinking")
             detail = reasoning_details.detail(block, index)
             details += [detail] if detail is not None else []
     message: dict[str, Any] = {"role": "assistant", "content": text if has_text else None}

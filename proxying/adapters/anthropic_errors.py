@@ -49,7 +49,8 @@ def read_error(status: int, headers: Mapping[str, str], body: bytes, now: float)
 def read_error_in_answer(error: dict[str, Any]) -> ErrorFacts:
     """Read an error that came inside a 200, whole or streamed; its type is its status."""
     facts = openai_errors.read_error_in_answer(error)
-    status = _STATUS_OF_TYPE.get(str(error.get("type")))
+    kind = error.get("type")
+    status = _STATUS_OF_TYPE.get(kind) if isinstance(kind, str) else None
     if status is not None:
         facts = replace(facts, status=status, refused_credential=facts.refused_credential or status == 401)
     return _refined(facts)

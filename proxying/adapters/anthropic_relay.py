@@ -15,7 +15,7 @@ from proxying.errors import UpstreamError, UpstreamProtocolError, UpstreamStatus
 
 STOP: Final = sse.encode_event(b'{"type":"message_stop"}', b"message_stop")
 # Blocks that begin empty: their content comes with the deltas. All others say something by beginning.
-_EMPTY_STARTS: Final = frozenset({"text", "thinking"})
+_EMPTY_STARTS: Final = ("text", "thinking")
 
 
 class AnthropicStream:

@@ -9,7 +9,7 @@ import orjson
 
 from proxying import sse
 from proxying.adapters import reasoning_details
-from proxying.adapters.anthropic_answer import annotation, finish_reason, refusal_text, tool_call
+from proxying.adapters.anthropic_answer import annotation, finish_reason, refusal_text, tool_call, words
 from proxying.adapters.anthropic_usage import chat_usage, merge_usage
 from proxying.adapters.json_text import answer_text
 
@@ -37,7 +37,8 @@ class ChatChunks:
     def write(self, event: sse.Event) -> bytes:
         """The chunks for one event; what is not known is passed over, as Anthropic asks of its clients."""
         data = orjson.loads(event.data)
-        handle = _HANDLERS.get(str(data.get("type")))
+        kind = data.get("type")
+        handle = _HANDLERS.get(kind) if isinstance(kind, str) else None
         return handle(self, data) if handle is not None else b""
 
     def _start(self, data: dict[str, Any]) -> bytes:
@@ -61,9 +62,9 @@ class ChatChunks:
             index, self._calls = self._calls, self._calls + 1
             return self._chunk({"tool_calls": [{"index": index, **tool_call(block, arguments)}]})
         if kind == "text" and block.get("text"):
-            return self._text(block["text"])
+            return self._text(words(block, "text"))
         if kind == "thinking" and block.get("thinking"):
-            return self._thinking(data, block["thinking"])
+            return self._thinking(data, words(block, "thinking"))
         if kind == "redacted_thinking":
             return self._detail(data, block)
         return b""
@@ -73,11 +74,11 @@ class ChatChunks:
         delta = given if isinstance(given, dict) else {}
         kind = delta.get("type")
         if kind == "text_delta":
-            return self._text(delta.get("text") or "")
+            return self._text(words(delta, "text"))
         if kind == "input_json_delta":
-            return self._arguments(delta.get("partial_json") or "")
+            return self._arguments(words(delta, "partial_json"))
         if kind == "thinking_delta":
-            return self._thinking(data, delta.get("thinking") or "")
+            return self._thinking(data, words(delta, "thinking"))
         if kind == "signature_delta":
             return self._detail(data, {"type": "thinking", "signature": delta.get("signature")})
         return self._citation(delta) if kind == "citations_delta" else b""
@@ -128,15 +129,15 @@ class ChatChunks:
         if not self._with_usage:
             return sse.DONE
         envelope = {**self._envelope(), "choices": [], "usage": chat_usage(self._counts)}
-        return sse.encode_event(orjson.dumps(envelope)) + sse.DONE
+        return sse.encode_event(answer_text(envelope)) + sse.DONE
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> bytes:
         ending = b'"' + finish.encode() + b'"' if finish else b"null"
-        return b"".join((self._opening, orjson.dumps(delta), b',"finish_reason":', ending, self._closing))
+        return b"".join((self._opening, answer_text(delta), b',"finish_reason":', ending, self._closing))
 
     def _name_chunks(self) -> None:
         """What is the same in all chunks is written once."""
-        head = orjson.dumps(self._envelope())[:-1]
+        head = answer_text(self._envelope())[:-1]
         self._opening = b"data: " + head + b',"choices":[{"index":0,"delta":'
         self._closing = b'}],"usage":null}\n\n' if self._with_usage else b"}]}\n\n"
 

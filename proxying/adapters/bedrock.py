@@ -13,15 +13,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-import orjson
-
 from proxying import eventstream, splice
 from proxying.adapters.base import ClientBody, ParsedAnswer, Target, UpstreamRequest, Usage
 from proxying.adapters.bedrock_answer import Reading, chat_usage, finish_reason, message_of, read_usage
 from proxying.adapters.bedrock_errors import read_error
 from proxying.adapters.bedrock_request import converse_request
 from proxying.adapters.bedrock_stream import BedrockStream
-from proxying.adapters.json_text import object_of, request_text
+from proxying.adapters.json_text import answer_text, object_of, request_text
 from proxying.errors import ErrorFacts, InvalidRequestError, UpstreamProtocolError
 from routing.types import Endpoint
 from routing.upstreams import account_headers, url
@@ -81,9 +79,7 @@ class BedrockAdapter:
         usage = Usage()
         read_usage(data.get("usage"), usage)
         answer = {**self._envelope("chat.completion", request), "choices": [choice]}
-        return ParsedAnswer(
-            body=orjson.dumps({**answer, "usage": chat_usage(data.get("usage"))}), usage=usage
-        )
+        return ParsedAnswer(body=answer_text({**answer, "usage": chat_usage(data.get("usage"))}), usage=usage)
 
     def stream(self, request: ClientBody, target: Target) -> BedrockStream:
         """A fresh writer of chunks."""

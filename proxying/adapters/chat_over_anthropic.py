@@ -13,7 +13,7 @@ from proxying.adapters.anthropic_answer import chat_answer
 from proxying.adapters.anthropic_request import messages_request
 from proxying.adapters.anthropic_stream import ChatChunks
 from proxying.adapters.base import ClientBody, Target
-from proxying.adapters.json_text import request_text
+from proxying.adapters.json_text import answer_text, request_text
 from proxying.errors import InvalidRequestError
 from proxying.sse import BOM
 from routing.types import Endpoint
@@ -48,7 +48,7 @@ class ChatOverAnthropic:
 
     def answer(self, answer: bytes, body: ClientBody) -> bytes:
         """A whole message as a chat completion."""
-        return orjson.dumps(chat_answer(orjson.loads(answer.removeprefix(BOM)), int(self._clock())))
+        return answer_text(chat_answer(orjson.loads(answer.removeprefix(BOM)), int(self._clock())))
 
     def writer(self, body: ClientBody) -> ChatChunks:
         """A fresh writer of chunks."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
-
 from proxying.adapters.base import ClientBody
+from proxying.adapters.json_text import request_text
 
 SIGNATURE: Final = b"gateway:unsigned"
 SIGNATURE_TEXT: Final = SIGNATURE.decode()
@@ -26,7 +25,11 @@ def is_gateway_made(block: Any) -> bool:
 
 
 def without_gateway_thinking(body: ClientBody) -> ClientBody:
-    """The body without such blocks; the same object when it has none."""
+    """The body without such blocks; the same object when it has none.
+
+    Raises:
+        InvalidRequestError: it is nested too deeply to be written again.
+    """
     messages = body.data.get("messages")
     if not isinstance(messages, list):
         return body
@@ -35,7 +38,7 @@ def without_gateway_thinking(body: ClientBody) -> ClientBody:
         return body
     left = [new for new, old in zip(kept, messages, strict=True) if new is old or new["content"]]
     data = {**body.data, "messages": left}
-    return ClientBody(raw=orjson.dumps(data), data=data, endpoint=body.endpoint, dialect=body.dialect)
+    return ClientBody(raw=request_text(data), data=data, endpoint=body.endpoint, dialect=body.dialect)
 
 
 def _cleaned(message: Any) -> Any:

@@ -22,7 +22,7 @@ from proxying.adapters.gemini_errors import read_error
 from proxying.adapters.gemini_request import generate_content
 from proxying.adapters.gemini_stream import GeminiStream
 from proxying.adapters.gemini_usage import chat_usage, settle
-from proxying.adapters.json_text import object_of, request_text
+from proxying.adapters.json_text import answer_text, object_of, request_text
 from proxying.adapters.openai_errors import error_object, read_error_in_answer
 from proxying.errors import ErrorFacts, InvalidRequestError, UpstreamProtocolError, UpstreamStatusError
 from routing.types import Endpoint
@@ -78,7 +78,7 @@ class GeminiAdapter:
             "choices": choices,
             "usage": chat_usage(reader.usage),
         }
-        return ParsedAnswer(body=orjson.dumps(completion), usage=reader.usage)
+        return ParsedAnswer(body=answer_text(completion), usage=reader.usage)
 
     def stream(self, request: ClientBody, target: Target) -> GeminiStream:
         """A fresh writer of chunks."""

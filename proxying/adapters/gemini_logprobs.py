@@ -17,7 +17,12 @@ def chat_logprobs(result: object) -> dict[str, Any] | None:
     for position, token in enumerate(chosen):
         at = ranked[position] if position < len(ranked) else None
         others = at.get("candidates") if isinstance(at, dict) else None
-        content.append({**_token(token), "top_logprobs": [_token(one) for one in others or []]})
+        content.append(
+            {
+                **_token(token),
+                "top_logprobs": [_token(one) for one in (others if isinstance(others, list) else ())],
+            }
+        )
     return {"content": content, "refusal": None}
 
 

@@ -11,6 +11,7 @@ from proxying import sse
 from proxying.adapters.base import Usage
 from proxying.adapters.gemini_answer import AnswerReader, Piece
 from proxying.adapters.gemini_usage import chat_usage, settle
+from proxying.adapters.json_text import answer_text
 from proxying.adapters.openai_errors import error_object, read_error_in_answer
 from proxying.adapters.openai_stream import refuse_bare_error
 from proxying.errors import UpstreamError, UpstreamProtocolError, UpstreamStatusError
@@ -117,7 +118,7 @@ class GeminiStream:
 
     def _chunk(self, index: int, delta: dict[str, Any], logprobs: object, finish: str | None) -> bytes:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
-        return b"".join((self._opening, b"[", orjson.dumps(choice), b"]", self._closing))
+        return b"".join((self._opening, b"[", answer_text(choice), b"]", self._closing))
 
     def _open(self, first_event: bytes) -> None:
         """What is the same in all chunks is written once."""

@@ -9,6 +9,7 @@ import orjson
 from proxying import sse
 from proxying.adapters.chat_message import NewId, calls_of, reasoning_of, text_of, usage_of
 from proxying.adapters.gateway_thinking import SIGNATURE_TEXT
+from proxying.adapters.json_text import answer_text
 from proxying.adapters.messages_answer import message_id, messages_usage, stop_reason
 from proxying.adapters.reasoning_details import CLAUDE
 from proxying.adapters.streamed_calls import CallOrder, StreamedCall
@@ -188,4 +189,4 @@ class MessagesEvents:
 
 def _event(name: bytes, data: dict[str, Any]) -> bytes:
     """T57: every event has its ``event:`` line."""
-    return sse.encode_event(orjson.dumps(data), name)
+    return sse.encode_event(answer_text(data), name)

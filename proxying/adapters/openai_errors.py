@@ -9,6 +9,7 @@ import orjson
 
 from proxying import retry_after
 from proxying.errors import ErrorFacts, canonical_type, normalised_status
+from proxying.sse import BOM
 
 # A bad key or an unpaid account, by code, type or reason; compared in lower case.
 _CREDENTIAL_CODES: Final = frozenset(
@@ -64,22 +65,25 @@ _STATUS_OF: Final = (
 )
 _LONGEST_MESSAGE: Final = 4000
 _LONGEST_PLAIN_TEXT: Final = 500
+# A list of problems in an object in a list is as deep as words were ever seen.
+_DEEPEST_WORDS: Final = 8
 
 
 def read_error(status: int, headers: Mapping[str, str], body: bytes, now: float) -> ErrorFacts:
     """Read a non-2xx answer. Never raises."""
     try:
-        payload = orjson.loads(body)
+        payload = orjson.loads(body.removeprefix(BOM))
     except orjson.JSONDecodeError:
         return _unreadable(status, headers, body, now)
     error = error_object(payload)
     if error is None:
         return _unreadable(status, headers, b"", now)
-    return _facts(status, status, error, retry_after.from_headers(headers, now))
+    return _facts(status, status, _writable(error), retry_after.from_headers(headers, now))
 
 
 def read_error_in_answer(error: dict[str, Any]) -> ErrorFacts:
     """Read an error that came inside a 200, whole or streamed; its status is what it says of itself."""
+    error = _writable(error)
     return _facts(_status_inside(error), 200, error, None)
 
 
@@ -100,6 +104,15 @@ def error_object(payload: object) -> dict[str, Any] | None:
         return {"message": error, "code": payload.get("code"), "type": payload.get("type")}
     message = payload.get("message") or payload.get("detail")
     return {**payload, "message": _text_of(message)} if message else None
+
+
+def _writable(error: dict[str, Any]) -> dict[str, Any]:
+    """The error, for it is scrubbed and written again: of one nested too deeply for that its plain values."""
+    try:
+        orjson.dumps(error)
+    except orjson.JSONEncodeError:
+        return {name: value for name, value in error.items() if isinstance(value, str | int | float)}
+    return error
 
 
 def _facts(status: int, raw_status: int, error: dict[str, Any], after_s: float | None) -> ErrorFacts:
@@ -170,14 +183,16 @@ def _message_of(error: dict[str, Any]) -> str:
     return message
 
 
-def _text_of(value: object) -> str:
+def _text_of(value: object, depth: int = 0) -> str:
     """The words of a message: itself, or the ``msg`` or ``message`` of each problem in FastAPI's list."""
     if isinstance(value, str):
         return value
+    if depth == _DEEPEST_WORDS:
+        return ""
     if isinstance(value, list):
-        return "; ".join(filter(None, (_text_of(item) for item in value[:5])))
+        return "; ".join(filter(None, (_text_of(item, depth + 1) for item in value[:5])))
     if isinstance(value, dict):
-        return _text_of(value.get("msg") or value.get("message") or value.get("detail"))
+        return _text_of(value.get("msg") or value.get("message") or value.get("detail"), depth + 1)
     return ""
 
 

@@ -165,6 +165,21 @@ async def test_full_provider_passes_on_and_alone_says_when_to_come_back(upstream
         assert ["x-should-retry" in one.headers for one in refused] == [False, False]
 
 
+async def test_error_that_is_nested_too_deeply_gives_its_place_back(upstream) -> None:
+    """Reading, scrubbing and writing it take one step per level; it may be asked for by anybody."""
+    deep = b"[" * 600 + b"1" + b"]" * 600
+    first, second = await upstream(), await upstream()
+    first.script(
+        Script(status=503, body=b'{"error":{"message":"x","type":"api_error","details":' + deep + b"}}"),
+        Script(status=500, body=b'{"detail":' + deep + b"}"),
+    )
+    limits = {"a": {"max_in_flight": 1}}
+    async with serving(table({"a": first, "b": second}, providers=limits)) as gateway:
+        got = [await gateway.chat() for _ in range(3)]
+        assert gateway.runtime.health.in_flight() == {}
+    assert [(one.status, one.gateway["provider"]) for one in got] == [(200, "b"), (200, "b"), (200, "a")]
+
+
 @pytest.mark.parametrize("good_before", [0, 200])
 async def test_full_outage_is_not_multiplied(upstream, good_before) -> None:
     """Upstream calls stay under 1.2 times the clients' and three more; ten after good times."""

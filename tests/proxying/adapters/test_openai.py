@@ -576,3 +576,9 @@ def test_parse_error_never_raises(status, headers, raw):
     facts = ADAPTER.parse_error(status, headers, raw, 0.0)
     assert 400 <= facts.status <= 599
     assert facts.message
+
+
+def test_error_is_read_behind_a_byte_order_mark():
+    body = b'\xef\xbb\xbf{"error":{"message":"No such model.","code":"model_not_found"}}'
+    facts = ADAPTER.parse_error(404, {}, body, 0.0)
+    assert (facts.code, facts.message) == ("model_not_found", "No such model.")
