@@ -97,6 +97,7 @@ class AnthropicStream:
     def _note(self, kind: object, data: dict[str, Any]) -> None:
         if kind == "content_block_delta":
             self.has_content = True
+            self.usage.pieces += 1
         elif kind == "content_block_start":
             block = data.get("content_block")
             if isinstance(block, dict) and block.get("type") not in _EMPTY_STARTS:
@@ -105,6 +106,8 @@ class AnthropicStream:
             message = data.get("message")
             if isinstance(message, dict):
                 self._count(message.get("usage"))
+                # What is counted here has not been said yet: one or a few. The end tells how many it became.
+                self.usage.completion_tokens = None
         elif kind == "message_delta":
             delta = data.get("delta")
             if isinstance(delta, dict) and delta.get("stop_reason"):

@@ -439,3 +439,23 @@ def test_error_code_is_taken_from_the_details():
 )
 def test_rate_limit_headers_say_how_long_to_wait(headers, expected):
     assert ADAPTER.parse_error(429, headers, b"{}", 10.0).retry_after_s == expected
+
+
+@pytest.mark.parametrize("request_of", [own, chat])
+def test_stream_that_breaks_off_counts_what_was_said_and_not_what_its_start_announced(request_of):
+    stream = ADAPTER.stream(request_of(stream=True), target())
+    start = event("message_start", message={"id": "msg_1", "usage": {"input_tokens": 9, "output_tokens": 1}})
+    said = [
+        event("content_block_delta", index=0, delta={"type": "text_delta", "text": word}) for word in "abcd"
+    ]
+    stream.feed(b"".join((start, *said)))
+    stream.usage.broke_off()
+    assert (stream.usage.prompt_tokens, stream.usage.completion_tokens) == (9, 4)
+
+
+def test_count_of_the_start_stands_when_the_end_has_none():
+    stream = ADAPTER.stream(own(stream=True), target())
+    usage = {"input_tokens": 9, "output_tokens": 3}
+    stream.feed(event("message_start", message={"id": "msg_1", "usage": usage}))
+    stream.feed(event("message_delta", delta={"stop_reason": "end_turn"}) + event("message_stop"))
+    assert stream.usage == Usage(9, 3)
