@@ -1,4 +1,4 @@
-"""What is known of Anthropic's models by name: how long they may answer, how they are told to think.
+"""What is known of Anthropic's models by name: length of answers, thinking, sampling.
 
 https://platform.claude.com/docs/en/about-claude/models/overview
 """
@@ -6,6 +6,7 @@ https://platform.claude.com/docs/en/about-claude/models/overview
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from typing import Any, Final
 
 from routing.types import Provider
@@ -26,6 +27,7 @@ _BUDGETS: Final = {
 }
 _LEAST_BUDGET: Final = 1024
 EFFORTS: Final = frozenset({"none", *_BUDGETS})
+SAMPLING: Final = ("temperature", "top_p", "top_k")
 
 
 def default_max_tokens(provider: Provider, model: str) -> int:
@@ -54,6 +56,20 @@ def thinking_for(effort: str, model: str, max_tokens: int) -> dict[str, Any]:
     if budget >= max_tokens:
         return {}
     return {"thinking": {"type": "enabled", "budget_tokens": budget}}
+
+
+def refused_sampling(model: str, given: Container[str]) -> tuple[str, ...]:
+    """What of ``SAMPLING`` the model does not take beside what else is ``given``.
+
+    None of it since 4.7; since 4.1 not temperature and top_p at once, of which temperature is kept.
+    https://platform.claude.com/docs/en/about-claude/models/migration-guide
+    """
+    version = _version(model)
+    if version >= (4, 7):
+        return SAMPLING
+    if version >= (4, 1) and "temperature" in given:
+        return ("top_p",)
+    return ()
 
 
 def _version(model: str) -> tuple[int, int]:

@@ -9,7 +9,13 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Final
 
-from proxying.adapters.anthropic_limits import EFFORTS, default_max_tokens, thinking_for
+from proxying.adapters.anthropic_limits import (
+    EFFORTS,
+    SAMPLING,
+    default_max_tokens,
+    refused_sampling,
+    thinking_for,
+)
 from proxying.adapters.anthropic_messages import Conversation
 from proxying.adapters.anthropic_tools import tool_fields
 from proxying.adapters.base import Target
@@ -43,7 +49,6 @@ REFUSED: Final[dict[str, tuple[Any, ...]]] = {
 }
 JSON_ONLY: Final = "Answer with one JSON object and nothing else: no prose and no code fence."
 _DEEPEST_SCHEMA: Final = 100
-_SAMPLING: Final = ("temperature", "top_p", "top_k")
 
 
 def messages_request(data: dict[str, Any], target: Target) -> dict[str, Any]:
@@ -69,6 +74,8 @@ def messages_request(data: dict[str, Any], target: Target) -> dict[str, Any]:
         written["temperature"] = min(data["temperature"], 1)
     _add_stops(written, data.get("stop"))
     _add_thinking(written, talk, data.get("reasoning_effort"), target.model)
+    for name in refused_sampling(target.model, written):
+        written.pop(name, None)
     _add_account(written, data)
     if data.get("stream") is True:
         written["stream"] = True
@@ -161,7 +168,7 @@ def _add_thinking(written: dict[str, Any], talk: Conversation, effort: Any, mode
             written.update(fields)
     if isinstance(written.get("thinking"), dict) and written["thinking"].get("type") != "disabled":
         # https://platform.claude.com/docs/en/build-with-claude/extended-thinking#feature-compatibility
-        for name in _SAMPLING:
+        for name in SAMPLING:
             written.pop(name, None)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from proxying.adapters.anthropic_limits import EFFORTS, thinking_for
+from proxying.adapters.anthropic_limits import EFFORTS, refused_sampling, thinking_for
 from proxying.adapters.dialects import refuse
 
 _CLAUDE: Final = re.compile(r"(?:^|[./])anthropic\.claude")
@@ -20,6 +20,7 @@ _THREE_LEVELS: Final = {"minimal": "low", "low": "low", "medium": "medium"}
 # Thinking may take half of this where the client sets no limit: every Claude that thinks can answer so long.
 _ASSUMED_LIMIT: Final = 32_000
 _SAMPLING: Final = ("temperature", "topP")
+_OUR_NAMES: Final = {"temperature": "temperature", "topP": "top_p"}
 
 
 def is_claude(model: str) -> bool:
@@ -71,8 +72,8 @@ def add_effort(
         extra["reasoning_effort"] = _THREE_LEVELS.get(effort, "high")
 
 
-def settle_sampling(config: dict[str, Any], extra: dict[str, Any]) -> None:
-    """Take sampling out where thinking rules it out, whoever asked for it.
+def settle_sampling(config: dict[str, Any], extra: dict[str, Any], model: str) -> None:
+    """Take sampling out where the model or its thinking rules it out, whoever asked for it.
 
     https://docs.aws.amazon.com/bedrock/latest/userguide/claude-messages-extended-thinking.html
     """
@@ -81,6 +82,13 @@ def settle_sampling(config: dict[str, Any], extra: dict[str, Any]) -> None:
         for name in _SAMPLING:
             config.pop(name, None)
         extra.pop("top_k", None)
+    if is_claude(model):
+        refused = refused_sampling(model, config)
+        for name, ours in _OUR_NAMES.items():
+            if ours in refused:
+                config.pop(name, None)
+        if "top_k" in refused:
+            extra.pop("top_k", None)
 
 
 def _nova_thinking(effort: str, config: dict[str, Any]) -> dict[str, Any]:

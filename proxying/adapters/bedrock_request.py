@@ -56,7 +56,7 @@ def converse_request(chat: dict[str, Any], model: str) -> dict[str, Any]:
         is_forced = tools is not None and not tools.get("toolChoice", {"auto": {}}).keys() <= {"auto"}
         may_think = not is_forced and not talk.lacks_thinking()
         add_effort(chat["reasoning_effort"], model, config, extra, may_think=may_think)
-    settle_sampling(config, extra)
+    settle_sampling(config, extra, model)
     body: dict[str, Any] = {"messages": talk.messages}
     body.update(_format(chat.get("response_format"), talk, model))
     if talk.system:

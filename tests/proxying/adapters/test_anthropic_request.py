@@ -156,6 +156,33 @@ def test_effort_becomes_thinking(model, effort, limit, expected):
     assert ("temperature" in result) == ("thinking" not in expected)
 
 
+SAMPLED = {"temperature": 0.2, "top_p": 0.9, "top_k": 5}
+
+
+@pytest.mark.parametrize(
+    ("model", "taken"),
+    [
+        ("claude-3-5-haiku-latest", ("temperature", "top_p", "top_k")),
+        (OLD, ("temperature", "top_p", "top_k")),
+        ("claude-opus-4-1-20250805", ("temperature", "top_k")),
+        ("claude-haiku-4-5", ("temperature", "top_k")),
+        (NEW, ("temperature", "top_k")),
+        ("claude-opus-4-7", ()),
+        ("claude-sonnet-5", ()),
+        ("a-name-of-ones-own", ("temperature", "top_p", "top_k")),
+    ],
+)
+def test_sampling_is_sent_as_far_as_the_model_takes_it(model, taken):
+    result = written(model, **SAMPLED)
+    assert {name: result.get(name) for name in SAMPLED if name in result} == {
+        name: SAMPLED[name] for name in taken
+    }
+
+
+def test_top_p_alone_is_sent():
+    assert added(NEW, top_p=0.9) == {"top_p": 0.9}
+
+
 def test_thinking_is_left_out_where_it_is_not_allowed():
     """A forced tool; and a turn with tools whose thinking did not come back with its signature."""
     forced = written(tools=[FUNCTION], tool_choice="required", reasoning_effort="low")

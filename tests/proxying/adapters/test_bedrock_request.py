@@ -543,6 +543,20 @@ def test_effort_is_said_as_the_family_takes_it(model, fields, extra, config):
 
 
 @pytest.mark.parametrize(
+    ("model", "extra", "config"),
+    [
+        (CLAUDE, {"top_k": 5}, {"temperature": 0.2}),
+        ("us.anthropic.claude-opus-4-7-v1:0", None, None),
+        ("anthropic.claude-3-haiku-20240307-v1:0", {"top_k": 5}, {"temperature": 0.2, "topP": 0.9}),
+        (NOVA, {"inferenceConfig": {"topK": 5}}, {"temperature": 0.2, "topP": 0.9}),
+    ],
+)
+def test_sampling_is_sent_as_far_as_claude_takes_it(model, extra, config):
+    body = sent(model=model, temperature=0.2, top_p=0.9, top_k=5)
+    assert (body.get("additionalModelRequestFields"), body.get("inferenceConfig")) == (extra, config)
+
+
+@pytest.mark.parametrize(
     ("model", "extra"), [(CLAUDE, None), (NEWER_CLAUDE, {"output_config": {"effort": "low"}})]
 )
 @pytest.mark.parametrize(
@@ -573,6 +587,7 @@ def test_unknown_effort_is_refused():
 
 def test_limits_and_sampling():
     body = sent(
+        model=NOVA,
         max_completion_tokens=7,
         max_tokens=9,
         temperature=1.5,
