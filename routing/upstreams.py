@@ -83,13 +83,31 @@ def region(provider: Provider) -> str:
 
 def scrub(text: str, api_key: str | None, base_url: str) -> str:
     """Take the provider's key, its address and everything of a key's shape out of a text for clients."""
-    address = urlsplit(base_url)
-    parts = [part for part in (api_key or "").split(":") if len(part) >= _SHORTEST_PART]
-    own_address = (base_url.rstrip("/"), f"{address.scheme}://{address.netloc}", address.netloc)
-    for secret in (api_key, *parts, *own_address):
-        if secret and len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, _REDACTED)
+    own = _own_secrets(api_key or "", base_url)
+    if own is not None:
+        text = own.sub(_REDACTED, text)
     return _KEY_SHAPES.sub(_REDACTED, text)
+
+
+@lru_cache(maxsize=256)
+def _own_secrets(api_key: str, base_url: str) -> re.Pattern[str] | None:
+    """What finds a provider's key and address in a text, as they are and as they stand in a URL's query.
+
+    Letters of an address may be of any case, and its host may stand without its port.
+    """
+    address = urlsplit(base_url)
+    keys = [api_key, *(part for part in api_key.split(":") if len(part) >= _SHORTEST_PART)]
+    places = [base_url.rstrip("/"), f"{address.scheme}://{address.netloc}", address.netloc]
+    plain = [re.escape(key) for key in keys if len(key) >= _SHORTEST_SECRET]
+    found = [place for place in places if len(place) >= _SHORTEST_SECRET]
+    written = {quote(text, safe=safe, errors="replace") for text in (*keys, *found) for safe in ("", "/")}
+    found += [text for text in written if "%" in text and len(text) >= _SHORTEST_SECRET]
+    folded = [re.escape(text) for text in sorted(found, key=len, reverse=True)]
+    host = address.hostname or ""
+    if "." in host:  # a name of one word may be any word of a sentence
+        folded.append(rf"(?<![\w.-]){re.escape(host)}(?![\w-]|\.\w)")
+    alternatives = [*plain, *(f"(?i:{one})" for one in folded)]
+    return re.compile("|".join(alternatives)) if alternatives else None
 
 
 @lru_cache(maxsize=256)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 from routing.types import Provider
@@ -60,7 +62,22 @@ def test_url_is_below_the_base(base_url, options, model, address):
             "task-something-long and the xai-model and ask-me",
         ),
         ("see https://platform.openai.com/account", "see https://platform.openai.com/account"),
+        ("HTTPS://LLM.Internal:8443/V1 is down", "[redacted] is down"),
+        ("cannot resolve llm.internal.", "cannot resolve [redacted]."),
+        ("a callm.internal and llm.internal.example", "a callm.internal and llm.internal.example"),
+        ("?to=https%3a%2F%2Fllm.internal%3A8443%2Fv1&x", "?to=[redacted]&x"),
     ],
 )
 def test_scrub_takes_keys_and_addresses_out(text, clean):
     assert scrub(text, "s3cr3t-value", "https://llm.internal:8443/v1") == clean
+
+
+@pytest.mark.parametrize("key", ["a+b/c=1234", "ä-key-1234", "\udcff-key-1234"])
+def test_scrub_takes_keys_out_of_query_strings(key):
+    for safe in ("", "/"):
+        text = f"GET /v1/models?key={quote(key, safe=safe, errors='replace')}&page=1 failed"
+        assert scrub(text, key, "http://vllm:8000/v1") == "GET /v1/models?key=[redacted]&page=1 failed"
+
+
+def test_scrub_leaves_a_host_of_one_word_in_sentences():
+    assert scrub("vllm says no; vllm:8000", None, "http://vllm:8000/v1") == "vllm says no; [redacted]"
