@@ -39,6 +39,19 @@ _CREDENTIAL_SENTENCES: Final = (
     "insufficient balance",
     "your credit balance is too low",
 )
+# Vendors without a code for it: DeepSeek, vLLM, Mistral, Fireworks, OpenRouter; Ollama; xAI; llama.cpp; TGI
+# and Together. OpenAI's clients decide by the code whether to send less.
+_TOO_LONG: Final = (
+    "maximum context length",
+    "max context length",
+    "context window of this model",
+    "prompt is too long",
+    "prompt too long",
+    "maximum prompt length",
+    "available context size",
+    "`inputs` tokens + `max_new_tokens`",
+)
+_VAGUE_CODES: Final = frozenset({"invalid_request_error", "bad_request", "badrequesterror"})
 # An error inside a 200 has no status line: the kin of its type or code, first match.
 _STATUS_OF: Final = (
     ("rate_limit", 429),
@@ -118,8 +131,10 @@ def _writable(error: dict[str, Any]) -> dict[str, Any]:
 def _facts(status: int, raw_status: int, error: dict[str, Any], after_s: float | None) -> ErrorFacts:
     normal = normalised_status(status)
     message = _message_of(error) or f"The provider answered with status {raw_status} and no message."
-    code = _code_of(error)
     kind = error.get("type")
+    code = _code_of(error)
+    if normal in {400, 413, 422} and _is_vague(code, kind) and _says_too_long(message):
+        code = "context_length_exceeded"
     return ErrorFacts(
         status=normal,
         raw_status=raw_status,
@@ -131,6 +146,15 @@ def _facts(status: int, raw_status: int, error: dict[str, Any], after_s: float |
         refused_credential=_is_credential_refused(normal, code, kind, message),
         body=error,
     )
+
+
+def _is_vague(code: str | None, kind: object) -> bool:
+    return code is None or code == kind or code.isdigit() or code.lower() in _VAGUE_CODES
+
+
+def _says_too_long(message: str) -> bool:
+    said = message.lower()
+    return any(words in said for words in _TOO_LONG)
 
 
 def _unreadable(status: int, headers: Mapping[str, str], body: bytes, now: float) -> ErrorFacts:

@@ -582,3 +582,37 @@ def test_error_is_read_behind_a_byte_order_mark():
     body = b'\xef\xbb\xbf{"error":{"message":"No such model.","code":"model_not_found"}}'
     facts = ADAPTER.parse_error(404, {}, body, 0.0)
     assert (facts.code, facts.message) == ("model_not_found", "No such model.")
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (
+            400,
+            {"message": "This model's maximum context length is 9 tokens.", "code": "invalid_request_error"},
+        ),
+        (
+            400,
+            {"message": "This model's maximum context length is 9.", "type": "BadRequestError", "code": 400},
+        ),
+        (400, {"message": "prompt too long; exceeded max context length by 9 tokens"}),
+        (400, {"message": "This model's maximum prompt length is 9 but the request contains 10."}),
+        (422, {"message": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 9"}),
+        (400, {"message": "exceeds the available context size", "type": "exceed", "code": "exceed"}),
+    ],
+)
+def test_request_that_is_too_long_has_the_code_that_clients_know(status, error):
+    facts = ADAPTER.parse_error(status, {}, orjson.dumps({"error": error}), 0.0)
+    assert (facts.status, facts.code) == (status, "context_length_exceeded")
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, {"message": "maximum context length", "code": "string_above_max_length"}),
+        (429, {"message": "maximum context length", "code": "tokens"}),
+        (400, {"message": "max_tokens is too large", "code": None}),
+    ],
+)
+def test_exact_codes_and_other_errors_stay(status, error):
+    assert ADAPTER.parse_error(status, {}, orjson.dumps({"error": error}), 0.0).code == error["code"]
