@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
 
 from gateway_project.environment import Environment
 from proxying import logs
@@ -25,11 +28,17 @@ if (BASE_DIR / ".env").is_file():
 def local_secret() -> str:
     """A secret key of this checkout's own, made on first use: for running on one machine without setup."""
     path = VAR_DIR / "secret_key"
-    if not path.is_file():
-        VAR_DIR.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(os.urandom(48).hex())
-    return path.read_text()
+    try:
+        if not path.is_file():
+            VAR_DIR.mkdir(parents=True, exist_ok=True)
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(os.urandom(48).hex())
+        return path.read_text()
+    except OSError as problem:
+        raise ImproperlyConfigured(
+            f"SECRET_KEY is not set, and a key of this checkout's own cannot be kept in {path} "
+            f"({problem.strerror}): set SECRET_KEY, or let this account write there."
+        ) from problem
 
 
 DEBUG = env.flag("DEBUG", default=False)
@@ -89,9 +98,11 @@ TEMPLATES = [
 
 def database() -> dict[str, Any]:
     """The database, tuned per engine: see ``docs/deploying.md`` for the reasons."""
-    VAR_DIR.mkdir(parents=True, exist_ok=True)
     config: dict[str, Any] = env.database("DATABASE_URL", f"sqlite:///{VAR_DIR / 'sluice.sqlite3'}")
     if config["ENGINE"].endswith("sqlite3"):
+        # Where it cannot be made, opening the database says so.
+        with contextlib.suppress(OSError):
+            VAR_DIR.mkdir(parents=True, exist_ok=True)
         config["OPTIONS"] = {
             "timeout": 20,
             "transaction_mode": "IMMEDIATE",

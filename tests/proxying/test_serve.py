@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -71,6 +72,44 @@ def test_workers_without_a_shared_cache_are_refused(tmp_path, command, settings)
     code, said = run(tmp_path, *command, **settings)
     refusal = "2 workers need a shared cache: set CACHE_URL, or use one worker."
     assert (code, refusal in said, "Traceback" in said) == (1, True, False)
+
+
+@pytest.fixture
+def without_var(tmp_path):
+    """Runs ``manage.py`` of a checkout whose ``var`` cannot be a directory."""
+    shutil.copytree(ROOT / "gateway_project", tmp_path / "gateway_project")
+    shutil.copy(ROOT / "manage.py", tmp_path)
+    for room in ("routing", "proxying", "dashboard", "templates"):
+        (tmp_path / room).symlink_to(ROOT / room)
+    (tmp_path / "var").touch()
+
+    def manage(*arguments, **settings):
+        env = {**environment(tmp_path, **settings), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "manage.py", *arguments]
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={name: value for name, value in env.items() if value},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    return manage
+
+
+def test_nothing_is_kept_in_var_where_everything_has_its_own_place(without_var):
+    """In a container whose file system is read-only."""
+    done = without_var("check", DATABASE_URL="postgres://nobody@127.0.0.1:1/none", SECRET_KEY="s" * 60)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
+
+
+def test_a_secret_key_that_cannot_be_kept_is_told(without_var):
+    done = without_var("check", SECRET_KEY="")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Wrong setting: SECRET_KEY is not set, and a key of this checkout's own")
+    assert "Traceback" not in done.stderr
 
 
 def test_serve_refuses_a_port_that_another_process_has(tmp_path):
