@@ -112,6 +112,15 @@ def test_a_secret_key_that_cannot_be_kept_is_told(without_var):
     assert "Traceback" not in done.stderr
 
 
+def test_a_database_that_is_away_is_one_line_for_every_command(tmp_path):
+    """At night nobody reads fifty lines of Python to learn that the database is down."""
+    env = environment(tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/none/db.sqlite3")
+    command = [sys.executable, "manage.py", "list_api_keys"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=30, check=False)
+    told = "The database cannot be used; see DATABASE_URL. It says: unable to open database file\n"
+    assert (done.returncode, done.stderr) == (1, told)
+
+
 def test_serve_refuses_a_port_that_another_process_has(tmp_path):
     env = environment(tmp_path)
     subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=env, check=True)
