@@ -25,6 +25,7 @@ timeout = 60
 asgi_lifespan = "on"
 control_socket_disable = True
 accesslog = None
+logger_class = "gateway_project.server_log.ServerLog"
 forwarded_allow_ips = settings.GATEWAY_FORWARDED_ALLOW_IPS
 
 

@@ -94,6 +94,22 @@ def _renderer(log_format: str) -> Callable[[Any, str, dict[str, Any]], str]:
     return structlog.processors.JSONRenderer(serializer=_dumps)  # type: ignore[return-value]  # as _dumps does
 
 
+def formatter(log_format: str) -> LineFormatter:
+    """What makes a line of any logger's record, structlog's or not."""
+    return LineFormatter(**_formatting(log_format))
+
+
+def _formatting(log_format: str) -> dict[str, Any]:
+    return {
+        "foreign_pre_chain": [*_processors(), structlog.stdlib.ExtraAdder()],
+        "processors": [
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *([structlog.processors.format_exc_info] if log_format == "json" else [one_line]),
+            _renderer(log_format),
+        ],
+    }
+
+
 def configure(log_format: str) -> dict[str, Any]:
     """Set structlog up and answer what Django's ``LOGGING`` must be for lines to go to standard error.
 
@@ -112,19 +128,10 @@ def configure(log_format: str) -> dict[str, Any]:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    formatter = {
-        "()": LineFormatter,
-        "foreign_pre_chain": [*_processors(), structlog.stdlib.ExtraAdder()],
-        "processors": [
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *([structlog.processors.format_exc_info] if log_format == "json" else [one_line]),
-            _renderer(log_format),
-        ],
-    }
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"sluice": formatter},
+        "formatters": {"sluice": {"()": LineFormatter, **_formatting(log_format)}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "sluice"}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {

@@ -1,6 +1,7 @@
 """``serve`` and gunicorn itself as processes: what they refuse, and how they say it."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -137,6 +138,18 @@ def test_worker_that_cannot_start_stops_the_server(tmp_path):
     assert code == 3
     assert "closed all the same" in said
     assert "RuntimeError: the table is upside down" in said
+
+
+@pytest.mark.anyio
+async def test_every_line_of_the_log_is_json(tmp_path, upstream):
+    """gunicorn's too: what collects the log reads one format."""
+    up = await upstream()
+    async with deployed(tmp_path, up.base_url, GATEWAY_LOG_FORMAT="json") as gateway:
+        gateway.signal(signal.SIGTERM)
+        assert await gateway.ended(10) == 0
+        lines = [json.loads(line) for line in gateway.log.splitlines()]
+    assert "gunicorn.error" in {line["logger"] for line in lines}
+    assert "Shutting down: Master" in [line["event"] for line in lines]
 
 
 @pytest.mark.redis
