@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from proxying import runtime
 from proxying.metrics import Metrics
+from proxying.views import metrics as metrics_page
 from routing.types import Discovery, DiscoveryState
 from tests.factories import AdminTokenFactory, ClientKeyFactory
 from tests.proxying.gateway import serving, table
@@ -81,6 +83,58 @@ def test_others_do_not_read_the_metrics(client, opened, secret) -> None:
     page = client.get("/metrics", headers=bearer(secret))
     assert (page.status_code, page.json()["error"]["code"]) == (401, "invalid_api_key")
     assert page["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.fixture
+def database_away(monkeypatch):
+    """Makes every look at the admin tokens fail from then on."""
+
+    def start() -> None:
+        def refuse(*_: object, **__: object) -> None:
+            raise OperationalError("connection refused")
+
+        monkeypatch.setattr("proxying.views.metrics.AdminToken.objects.filter", refuse)
+
+    return start
+
+
+@pytest.fixture(autouse=True)
+def nobody_let_in() -> None:
+    metrics_page._let_in.clear()
+
+
+@pytest.mark.django_db
+def test_who_read_the_metrics_before_reads_them_while_the_database_is_away(
+    client, opened, database_away
+) -> None:
+    """That it is away, since when, and how many records wait is what the page is read for then."""
+    AdminTokenFactory(secret="sluice-admin-good")
+    assert client.get("/metrics", headers=bearer("sluice-admin-good")).status_code == 200
+    database_away()
+    assert client.get("/metrics", headers=bearer("sluice-admin-good")).status_code == 200
+    refused = client.get("/metrics", headers=bearer("sluice-admin-other"))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "unavailable")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("ending", [{"enabled": False}, {"expires_at": timezone.now() - timedelta(hours=1)}])
+def test_a_token_that_has_ended_is_forgotten(client, opened, database_away, ending) -> None:
+    token = AdminTokenFactory(secret="sluice-admin-good")
+    assert client.get("/metrics", headers=bearer("sluice-admin-good")).status_code == 200
+    type(token).objects.filter(pk=token.pk).update(**ending)
+    assert client.get("/metrics", headers=bearer("sluice-admin-good")).status_code == 401
+    database_away()
+    assert client.get("/metrics", headers=bearer("sluice-admin-good")).status_code == 503
+
+
+@pytest.mark.django_db
+def test_a_token_ends_in_time_while_the_database_is_away(client, opened, database_away, monkeypatch) -> None:
+    now = timezone.now()
+    AdminTokenFactory(secret="sluice-admin-good", expires_at=now + timedelta(hours=1))
+    assert client.get("/metrics", headers=bearer("sluice-admin-good")).status_code == 200
+    database_away()
+    monkeypatch.setattr("proxying.views.metrics.timezone.now", lambda: now + timedelta(hours=2))
+    assert client.get("/metrics", headers=bearer("sluice-admin-good")).status_code == 401
 
 
 def test_open_metrics_need_no_token_and_no_database(client, opened, settings) -> None:
