@@ -1,10 +1,10 @@
-"""Who runs a command, for the revisions that it writes."""
+"""Who runs a command, for the revisions that it writes, and what he is told when it is refused."""
 
 from __future__ import annotations
 
 import getpass
 
-from routing.services import Actor
+from routing.services import Actor, ServiceError
 
 
 def operator() -> Actor:
@@ -14,3 +14,8 @@ def operator() -> Actor:
     except (KeyError, OSError):
         name = "command line"
     return Actor(name, "command")
+
+
+def named(error: ServiceError) -> str:
+    """A refusal that says which value it is about."""
+    return f"{error.param}: {error.message}" if error.param else error.message

@@ -67,13 +67,18 @@ def test_create_api_key_takes_path_models_and_expiry():
         ),
         (["--expires-at", "2030-13-01"], "--expires-at: 2030-13-01 is no date."),
         (["--expires-at", "2001-01-01"], "--expires-at: 2001-01-01 has passed already."),
-        (["--models", "a*b*"], "A list of names; a * may stand at the end of one."),
-        (["--user-path", "/a//b"], "A user path looks like /team/a."),
+        (["--models", "a*b*"], "models: A list of names; a * may stand at the end of one."),
+        (["--user-path", "/a//b"], "user_path: A user path looks like /team/a."),
     ],
 )
 def test_create_api_key_refuses(flags, message):
     assert refused("create_api_key", "shop", *flags) == message
     assert ClientKey.objects.count() == 0
+
+
+@pytest.mark.parametrize("command", ["create_api_key", "create_admin_token"])
+def test_what_is_refused_is_named(command):
+    assert refused(command, "") == "name: This field cannot be blank."
 
 
 @pytest.mark.parametrize("flags", [[], ["--read-only"]])

@@ -22,8 +22,13 @@ class Command(BaseCommand):
     help = "Serve the gateway, its API, admin and dashboard with gunicorn."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--bind", default=settings.GATEWAY_BIND, help="address and port")
-        parser.add_argument("--workers", type=int, default=settings.GATEWAY_WORKERS)
+        parser.add_argument("--bind", default=settings.GATEWAY_BIND, help="address and port (GATEWAY_BIND)")
+        parser.add_argument(
+            "--workers",
+            type=int,
+            default=settings.GATEWAY_WORKERS,
+            help="worker processes (GATEWAY_WORKERS); more than one needs a shared CACHE_URL",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         bind, workers = options["bind"], options["workers"]

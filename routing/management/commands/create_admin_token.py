@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from routing import services
-from routing.management.operator import operator
+from routing.management.operator import named, operator
 
 SHOWN = """Created the {sort} token "{name}" (id {id}). It is shown only now:
 
@@ -33,7 +33,7 @@ class Command(BaseCommand):
         try:
             row, key = services.create_admin_token(values=values, actor=operator(), source="command")
         except services.ServiceError as error:
-            raise CommandError(error.message) from error
+            raise CommandError(named(error)) from error
         if options["json"]:
             self.stdout.write(json.dumps({"id": row.pk, "name": row.name, "key": key}))
             return

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from routing import services
-from routing.management.operator import operator
+from routing.management.operator import named, operator
 
 SHOWN = """Created the client key "{name}" (id {id}). It is shown only now:
 
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         try:
             row, key = services.create_client_key(values=values, actor=operator(), source="command")
         except services.ServiceError as error:
-            raise CommandError(error.message) from error
+            raise CommandError(named(error)) from error
         if options["json"]:
             self.stdout.write(json.dumps({"id": row.pk, "name": row.name, "key": key}))
         else:

@@ -17,7 +17,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("id", type=int)
+        parser.add_argument("id", type=int, help="the number that list_api_keys shows")
         parser.add_argument("--admin", action="store_true", help="revoke an admin token instead")
 
     def handle(self, *args: Any, **options: Any) -> None:
