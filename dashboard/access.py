@@ -9,6 +9,7 @@ from typing import Any
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
@@ -84,4 +85,9 @@ def actor(request: HttpRequest) -> Actor:
 def common(request: HttpRequest, name: str) -> dict[str, Any]:
     """What every page's template needs: which page it is, and whether its controls work."""
     may = has_right(request.user, Right.OPERATE)
-    return {"page": name, "may_operate": may, "why_not": "" if may else READ_ONLY}
+    return {
+        "page": name,
+        "may_operate": may,
+        "why_not": "" if may else READ_ONLY,
+        "switch_url": reverse("dashboard:switch"),
+    }
