@@ -97,7 +97,7 @@ def of_pools(found: Any, names: Iterable[str]) -> Any:
 def overall(found: Any) -> Numbers:
     """Everything together; ``found`` is a ``Traffic``."""
     in_flight = sum(found.in_flight.values()) if found.known else None
-    return _numbers(found, list(found.series), in_flight=in_flight)
+    return _numbers(found, list(found.series), _over_time(found), in_flight=in_flight)
 
 
 def by_pool(found: Any) -> ByKey:
@@ -125,17 +125,34 @@ def _grouped(
     groups: dict[str, list[Key]] = {}
     for key in found.series:
         groups.setdefault(name(key), []).append(key)
+    over_time = _over_time(found)
     return {
-        group: _numbers(found, keys, whole=(wholes or {}).get(keys[0][0])) for group, keys in groups.items()
+        group: _numbers(found, keys, over_time, whole=(wholes or {}).get(keys[0][0]))
+        for group, keys in groups.items()
     }
 
 
+def _over_time(found: Any) -> dict[Key, list[int]]:
+    """Each series' requests per slice, oldest first."""
+    columns = {key: [0] * len(found.history) for key in found.series}
+    for place, slot in enumerate(found.history):
+        for key, count in slot.items():
+            if key in columns:
+                columns[key][place] = count
+    return columns
+
+
 def _numbers(
-    found: Any, keys: list[Key], *, whole: int | None = None, in_flight: int | None = None
+    found: Any,
+    keys: list[Key],
+    over_time: Mapping[Key, list[int]],
+    *,
+    whole: int | None = None,
+    in_flight: int | None = None,
 ) -> Numbers:
     if not found.known:
         return Numbers(found.window_s, known=False)
-    counts = total(found.series[key] for key in keys)
+    counts = found.series[keys[0]] if len(keys) == 1 else total(found.series[key] for key in keys)
     attempts = sum(found.series[key].attempts for key in keys if key[1])
     return Numbers(
         window_s=found.window_s,
@@ -152,12 +169,8 @@ def _numbers(
         first_content_ms=percentile(counts.first_content, 0.5),
         share=counts.requests / whole if whole else None,
         in_flight=in_flight,
-        spark=_spark([_requests(slot, keys) for slot in found.history]),
+        spark=_spark([sum(counted) for counted in zip(*(over_time[key] for key in keys), strict=True)]),
     )
-
-
-def _requests(slot: Mapping[Key, int], keys: Iterable[Key]) -> int:
-    return sum(slot[key] for key in keys if key in slot)
 
 
 def _counted(count: int, noun: str) -> str:
@@ -169,7 +182,5 @@ def _spark(values: list[int]) -> str:
     highest = max(values, default=0)
     if not highest:
         return ""
-    return " ".join(
-        f"{position * 2},{_HEIGHT - 1 - round(value / highest * (_HEIGHT - 2), 1)}"
-        for position, value in enumerate(values)
-    )
+    places = {value: _HEIGHT - 1 - round(value / highest * (_HEIGHT - 2), 1) for value in set(values)}
+    return " ".join([f"{position * 2},{places[value]}" for position, value in enumerate(values)])

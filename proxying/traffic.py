@@ -67,6 +67,28 @@ class Counts:
         _merge(self.latency, other.latency)
         _merge(self.first_content, other.first_content)
 
+    def copy(self) -> Counts:
+        """The same counts, to be added to."""
+        return Counts(
+            self.requests,
+            self.failed,
+            self.failovers,
+            self.earlier,
+            self.failures.copy(),
+            self.latency.copy(),
+            self.first_content.copy(),
+        )
+
+    def take_away(self, other: Counts) -> None:
+        """Undo an ``add``."""
+        self.requests -= other.requests
+        self.failed -= other.failed
+        self.failovers -= other.failovers
+        self.earlier -= other.earlier
+        _unmerge(self.failures, other.failures)
+        _unmerge(self.latency, other.latency)
+        _unmerge(self.first_content, other.first_content)
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -177,6 +199,15 @@ def merge(into: dict[Key, Counts], series: Mapping[Key, Counts]) -> None:
         found.add(counts)
 
 
+def take_away(from_: dict[Key, Counts], series: Mapping[Key, Counts]) -> None:
+    """Undo a ``merge``; a series without any attempt left is gone."""
+    for key, counts in series.items():
+        left = from_[key]
+        left.take_away(counts)
+        if not left.attempts:
+            del from_[key]
+
+
 def pool_key(pool: str) -> str:
     """The name under which a stored slice has a pool."""
     return _POOL + pool
@@ -259,6 +290,14 @@ def _merge(mine: dict[Any, int], theirs: Mapping[Any, int]) -> None:
             mine[name] += count
         else:
             mine[name] = count
+
+
+def _unmerge(mine: dict[Any, int], theirs: Mapping[Any, int]) -> None:
+    for name, count in theirs.items():
+        if mine[name] == count:
+            del mine[name]
+        else:
+            mine[name] -= count
 
 
 def _count(buckets: Buckets, value_ms: float) -> None:

@@ -6,18 +6,33 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-import orjson
-from django.db.models import Q, TextField
+from django.db.models import Case, Q, QuerySet, TextField, Value, When
 from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast
 
 from proxying.models import TrafficMinute, TrafficSlice
-from proxying.traffic import SLICE_S, Counts, History, Key, Sum, Window, pool_key, pool_name
+from proxying.traffic import SLICE_S, Counts, History, Key, Sum, Window, pool_key
+from proxying.traffic_window import MovingSum, SliceKey
 
 ALIVE_S: Final = 3 * SLICE_S
 _TEXT: Final = Cast("pools", TextField())
+
+# Series, requests by ten seconds, and each slice's calls under way, oldest first.
+_Read: TypeAlias = tuple[
+    Mapping[Key, Counts], Mapping[int, Mapping[Key, int]], dict[SliceKey, Mapping[str, int]]
+]
+
+
+@dataclass(slots=True)
+class _Remembered:
+    """What this process summed the last time. Replaced whole, so threads need no lock."""
+
+    sum: MovingSum = field(default_factory=MovingSum)
+
+
+_remembered = _Remembered()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,33 +50,73 @@ class Traffic:
 
 
 def read_traffic(window_s: int = 300, *, pool: str | None = None, now: float | None = None) -> Traffic:
-    """All workers' numbers of the last ``window_s`` seconds, of every pool or of one; one query."""
+    """All workers' numbers of the last ``window_s`` seconds, of every pool or of one; one query.
+
+    Of every pool only what came since the last time is read and summed.
+    """
     now = time.time() if now is None else now
     first = int(now // SLICE_S) * SLICE_S - window_s + SLICE_S
-    rows = (
-        _current(TrafficSlice.objects.filter(at__gte=_instant(first), at__lte=_instant(now + ALIVE_S)))
-        .order_by("at", "pk")
-        .values_list("at", "worker", _TEXT if pool is None else _rows_of(pool), "in_flight")
+    slices = _current(
+        TrafficSlice.objects.filter(at__gte=_instant(first), at__lte=_instant(now + ALIVE_S))
+    ).order_by("at", "pk")
+    series, slots, in_flight = _of_all(slices) if pool is None else _of_pool(slices, pool)
+    return Traffic(
+        window_s,
+        known=bool(in_flight),
+        series=series,
+        history=tuple(slots.get(slot_s, {}) for slot_s in range(first, first + window_s, SLICE_S)),
+        in_flight=_last_words(in_flight, now),
     )
-    places = window_s // SLICE_S
-    history: list[dict[Key, int]] = [{} for _ in range(places)]
+
+
+def forget() -> None:
+    """Read everything the next time; for a database that is not the one before."""
+    _remembered.sum = MovingSum()
+
+
+def _of_all(slices: QuerySet[TrafficSlice]) -> _Read:
+    # What is known already is not read again; the answer is of one moment, whatever is rolled up meanwhile.
+    known = _remembered.sum
+    news = Case(
+        When(pk__in=[key.pk for key in known.slices], then=Value(None)),
+        default=_TEXT,
+        output_field=TextField(),
+    )
+    texts: dict[SliceKey, str | None] = {}
+    in_flight: dict[SliceKey, Mapping[str, int]] = {}
+    for pk, at, worker, counted, text in slices.values_list("pk", "at", "worker", "in_flight", news):
+        key = SliceKey(pk, int(at.timestamp()), worker)
+        texts[key], in_flight[key] = text, counted
+        if text is None and key not in known.slices:
+            # Its number was another slice's: this is not the database of before, or it was restored.
+            forget()
+            return _of_all(slices)
+    found = known.moved(texts)
+    _remembered.sum = MovingSum() if found.is_large else found
+    return found.series, found.slots, in_flight
+
+
+def _of_pool(slices: QuerySet[TrafficSlice], pool: str) -> _Read:
     merged = Sum()
-    latest: dict[str, dict[str, int]] = {}
-    known = False
-    for at, worker, pools, in_flight in rows:
-        known = True
-        place = int(at.timestamp() - first) // SLICE_S
-        slot = history[place] if place < places else {}  # the clock of the worker is ahead
-        # One slice is read after the other: all at once would be a million objects, and each is gone through.
-        for name, series in orjson.loads(pools).items() if pool is None else [(pool_key(pool), pools or [])]:
-            merged.add(pool_name(name), series, requests=slot)
-        if worker and at.timestamp() >= now - ALIVE_S:
-            latest[worker] = in_flight
+    slots: dict[int, dict[Key, int]] = {}
+    in_flight: dict[SliceKey, Mapping[str, int]] = {}
+    for pk, at, worker, counted, rows in slices.values_list(
+        "pk", "at", "worker", "in_flight", _rows_of(pool)
+    ):
+        key = SliceKey(pk, int(at.timestamp()), worker)
+        in_flight[key] = counted
+        merged.add(pool, rows or [], requests=slots.setdefault(key.slot_s, {}))
+    return merged.series(), slots, in_flight
+
+
+def _last_words(in_flight: Mapping[SliceKey, Mapping[str, int]], now: float) -> dict[str, int]:
+    """Calls under way by provider, of the workers that are alive."""
+    latest = {key.worker: one for key, one in in_flight.items() if key.worker and key.at_s >= now - ALIVE_S}
     flying: dict[str, int] = {}
     for counted in latest.values():
         for provider, count in counted.items():
             flying[provider] = flying.get(provider, 0) + count
-    return Traffic(window_s, known, merged.series(), tuple(history), flying)
+    return flying
 
 
 def read_history(pool: str, window: Window, *, now: float | None = None) -> History:

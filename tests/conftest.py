@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from hypothesis import settings
 
+from proxying import traffic_reads
 from tests import people as who
 from tests.effort import LONG
 from tests.upstream import Upstream, running
@@ -92,6 +93,12 @@ def django_db_setup(django_db_setup, django_db_blocker) -> Iterator[None]:
                     "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                 )
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered() -> None:
+    """Each test's tables are its own, with the numbers of rows that were another test's."""
+    traffic_reads.forget()
 
 
 @pytest.fixture(scope="session")

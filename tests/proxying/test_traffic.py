@@ -11,9 +11,10 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
-from proxying import traffic_rollup
+from proxying import traffic_reads, traffic_rollup, traffic_window
 from proxying.models import TrafficMinute, TrafficSlice
 from proxying.traffic import (
+    SLICE_S,
     WINDOWS,
     Collector,
     Counts,
@@ -24,7 +25,7 @@ from proxying.traffic import (
     percentile,
     total,
 )
-from proxying.traffic_reads import read_history, read_traffic
+from proxying.traffic_reads import forget, read_history, read_traffic
 from proxying.traffic_rollup import SLICES_KEPT_S, prune, roll_up
 from proxying.traffic_store import WAITING_LIMIT, Slice, TrafficFlusher, write_slices
 from tests.factories import NOW
@@ -160,6 +161,84 @@ def test_rolling_up_changes_no_number():
     assert read_history("chat", WINDOWS["1h"], now=AT + 3) == hour
     series = total(counts for step in hour.steps if step for counts in step.values())
     assert series == total([whole[A], whole[B]])
+
+
+def anew(now):
+    """What is read by who remembers nothing; what was remembered before stays."""
+    remembered = traffic_reads._remembered.sum
+    forget()
+    found = read_traffic(now=now)
+    traffic_reads._remembered.sum = remembered
+    return found
+
+
+@pytest.mark.django_db
+def test_a_window_that_moves_on_sums_what_one_that_is_read_anew_does():
+    draw = random.Random(11)
+    for number in range(80):
+        now = AT + number * SLICE_S
+        for worker in ("w1", "w2", "w3"):
+            # Some workers are late by up to three minutes, and candidates come and go.
+            late = draw.choice([0, 0, 0, 1, 5, 18]) * SLICE_S
+            keys = draw.sample([A, B, C], draw.randrange(4))
+            series = [counted(*range(1, draw.randrange(2, 9)), key=key, failed_over=True) for key in keys]
+            for one in series:
+                for counts in one.values():
+                    counts.earlier = counts.failures["5xx"] = draw.randrange(1, 3)
+            stored(late - number * SLICE_S, *series, worker=worker + str(late), in_flight={"a": number})
+        if number % 6 == 3:
+            roll_up(now)
+        if draw.random() < 0.8:
+            assert read_traffic(now=now) == anew(now)
+    assert read_traffic(now=AT + 3_600).series == {}
+    assert traffic_reads._remembered.sum.slices == {}
+
+
+@pytest.mark.django_db
+def test_only_slices_that_came_since_are_read_and_what_was_answered_stays(monkeypatch):
+    many_slices()
+    first = read_traffic(now=AT)
+    before = dict(first.series[A].latency)
+    read: list[str] = []
+    monkeypatch.setattr(traffic_window, "_packed", spied(traffic_window._packed, read))
+    assert read_traffic(now=AT).series == first.series
+    assert read == []
+    stored(-10, counted(100), worker="w1")
+    second = read_traffic(now=AT + 10)
+    assert len(read) == 1
+    # Of the 300 seconds the oldest ten, with both workers, have left.
+    assert second.series[A].requests != first.series[A].requests
+    assert first.series[A].latency == before
+    read.clear()
+    assert roll_up(AT + 95) == 61
+    assert read_traffic(now=AT + 10) == second.__class__(300, True, second.series, second.history, {})
+    assert all('"/chat"' in text for text in read)
+
+
+@pytest.mark.django_db
+def test_a_slice_with_the_number_of_another_is_not_taken_for_it():
+    one = stored(0, counted(100, 100))
+    assert read_traffic(now=AT).series[A].requests == 2
+    one.delete()
+    TrafficSlice.objects.create(pk=one.pk, at=NOW, worker="other", pools=as_json(counted(100)))
+    assert read_traffic(now=AT).series[A].requests == 1
+
+
+@pytest.mark.django_db
+def test_more_than_may_be_remembered_is_summed_anew_each_time(monkeypatch):
+    monkeypatch.setattr(traffic_window, "REMEMBERED_BYTES", 100)
+    whole = many_slices()
+    for _ in range(2):
+        assert read_traffic(now=AT).series == whole
+        assert traffic_reads._remembered.sum.slices == {}
+
+
+def spied(function, calls):
+    def spy(text, pools):
+        calls.append(text)
+        return function(text, pools)
+
+    return spy
 
 
 @pytest.mark.django_db
