@@ -1,9 +1,9 @@
 """``python -m bench.guard``: fails when a request has become much more expensive; a minute, for CI.
 
 The measure is a ratio: processor time per request of the gateway to that of a bare relay under gunicorn's
-own worker, in turns on the same core, the best of several short runs each. So it hardly depends on the machine
-or on what else runs there; no wall-clock time is looked at. Asked for are a call that goes straight through, a
-stream of 200 events, and both again of a provider with another wire format.
+own worker, in turns on the same core, the best of several short runs each. So it hardly depends on the
+machine or on what else runs there; no wall-clock time is looked at. Asked for are a call that goes straight
+through, a stream of 200 events, and both again of a provider with another wire format.
 """
 
 from __future__ import annotations
