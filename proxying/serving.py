@@ -107,13 +107,7 @@ def session_key(
         user = metadata.get("user_id")  # the same field, by its name in that dialect
     for value in (headers.get(session_header), data.get("prompt_cache_key"), user):
         if isinstance(value, str) and value.strip():
-            key = value.strip()
-            # Never cut: two sessions with the same beginning are still two.
-            return (
-                key
-                if len(key) <= _LONGEST_SESSION_KEY
-                else sha256(key.encode("utf-8", "replace")).hexdigest()
-            )
+            return _bounded(value.strip())
     return caller.user_path or None
 
 

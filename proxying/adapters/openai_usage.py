@@ -11,9 +11,10 @@ def read_usage(raw: dict[str, Any], usage: Usage) -> None:
     """Put the counts of ``raw`` into ``usage``; a count that is missing leaves what was known."""
     prompt = _count(raw, "prompt_tokens", "input_tokens")
     completion = _count(raw, "completion_tokens", "output_tokens")
-    total = _count(raw, "total_tokens")
-    if completion is None and prompt is not None and total is not None and total >= prompt:
-        completion = total - prompt  # Gemini leaves the count out when nothing was said
+    if completion is None and prompt is not None:
+        total = _count(raw, "total_tokens")
+        if total is not None and total >= prompt:
+            completion = total - prompt  # Gemini leaves the count out when nothing was said
     cached = _count(_details(raw, "prompt_tokens_details", "input_tokens_details"), "cached_tokens")
     if cached is None:
         # DeepSeek, Moonshot, Mistral.
@@ -43,8 +44,8 @@ def read_rerank_usage(data: dict[str, Any], usage: Usage) -> None:
 
 def _count(raw: dict[str, Any], *names: str) -> int | None:
     for name in names:
-        count = token_count(raw.get(name))
-        if count is not None:
+        value = raw.get(name)
+        if value is not None and (count := token_count(value)) is not None:
             return count
     return None
 
