@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from proxying.adapters.dialects import refuse
 from proxying.adapters.gateway_reasoning import signature_of, unpacked
+from proxying.adapters.json_text import request_text
 from proxying.adapters.responses_content import content_parts, joined_text, simplest
 from proxying.adapters.responses_names import custom_arguments, flat_name
 
@@ -87,7 +88,11 @@ class ChatTurns:
         if item["type"] == "custom_tool_call":
             arguments = custom_arguments(item.get("input"))
         name = flat_name(item["name"], item.get("namespace"))
-        function = {"name": name, "arguments": arguments if isinstance(arguments, str) else "{}"}
+        if isinstance(arguments, dict):  # some clients send back what they parsed
+            arguments = request_text(arguments).decode()
+        if arguments is not None and not isinstance(arguments, str):
+            raise refuse(f"{where}.arguments", "The JSON text of an object is expected.")
+        function = {"name": name, "arguments": arguments or "{}"}
         call = {"id": item["call_id"], "type": "function", "function": function}
         if item["call_id"] in self._signatures:
             call["extra_content"] = self._signatures[item["call_id"]]

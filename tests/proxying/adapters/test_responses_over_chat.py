@@ -275,6 +275,21 @@ def test_calls_of_such_tools_go_back_under_their_names():
 
 
 @pytest.mark.parametrize(
+    ("arguments", "text"),
+    [({"a": {"b": 1}}, '{"a":{"b":1}}'), ({}, "{}"), ("", "{}"), (None, "{}"), ("[", "[")],
+)
+def test_arguments_that_a_client_has_parsed_are_sent_as_text(arguments, text):
+    (message,) = messages_of({**CALL, "arguments": arguments})
+    assert message["tool_calls"][0]["function"]["arguments"] == text
+
+
+def test_arguments_that_are_no_object_are_refused():
+    with pytest.raises(InvalidRequestError) as refused:
+        messages_of({**CALL, "arguments": [1]})
+    assert refused.value.param == "input[0].arguments"
+
+
+@pytest.mark.parametrize(
     ("arguments", "expected"),
     [('{"input":"a\\nb"}', "a\nb"), ("*** Begin", "*** Begin"), ('{"input":1}', '{"input":1}'), ("", "")],
 )
