@@ -27,15 +27,17 @@ class Event:
 class Splitter:
     """Cuts a stream into blocks, each with the blank line that ends it; joined, they are the stream.
 
+    A byte order mark before it is left out: it means nothing, and clients miss their first event over it.
     A blank line that ends in a carriage return ends its block at once: a line feed that follows in the next
     chunk opens the next block, where it means nothing.
     """
 
-    __slots__ = ("_buffer", "_has_cr", "_max_bytes", "_scanned")
+    __slots__ = ("_begins", "_buffer", "_has_cr", "_max_bytes", "_scanned")
 
     def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
         self._buffer = bytearray()
         self._scanned = 0
+        self._begins = True
         self._has_cr = False
         self._max_bytes = max_event_bytes
 
@@ -45,6 +47,8 @@ class Splitter:
         Raises:
             UpstreamProtocolError: an event is larger than the bound.
         """
+        if self._begins:
+            chunk = self._beginning(chunk)
         if not self._has_cr:
             if b"\r" not in chunk:
                 return self._feed_lf(chunk)
@@ -63,6 +67,14 @@ class Splitter:
     def rest(self) -> bytes:
         """What is left without a blank line at the end of the stream."""
         return bytes(self._buffer)
+
+    def _beginning(self, chunk: bytes) -> bytes:
+        """All that came so far, without the mark; what may be a piece of one waits."""
+        begun = bytes(self._buffer) + chunk
+        self._buffer.clear()
+        self._scanned = 0
+        self._begins = len(begun) < len(BOM) and BOM.startswith(begun)
+        return begun if self._begins else begun.removeprefix(BOM)
 
     def _feed_lf(self, chunk: bytes) -> list[bytes]:
         if not self._buffer and len(chunk) <= self._max_bytes and chunk.endswith(b"\n\n"):

@@ -30,13 +30,22 @@ def events_of(pieces, **kwargs):
 def test_splitter_is_right_at_every_chunk_boundary(line_end, bom):
     stream = bom + STREAM_LF.replace(b"\n", line_end)
     for cut in range(len(stream) + 1):
-        assert events_of([stream[:cut], stream[cut:]]) == (EVENTS, stream)
+        assert events_of([stream[:cut], stream[cut:]]) == (EVENTS, stream.removeprefix(bom))
 
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n", b"\r"])
 def test_splitter_takes_single_bytes(line_end):
     stream = STREAM_LF.replace(b"\n", line_end)
     assert events_of([bytes([byte]) for byte in stream]) == (EVENTS, stream)
+    assert events_of([bytes([byte]) for byte in sse.BOM + stream]) == (EVENTS, stream)
+
+
+def test_splitter_takes_the_mark_of_the_beginning_only():
+    stream = b'data: "' + sse.BOM + b'"\n\n' + sse.BOM + b": x\n\n"
+    assert events_of([stream])[1] == stream
+    assert events_of([sse.BOM + sse.BOM + stream])[1] == sse.BOM + stream
+    assert events_of([b"\xef", b"data: a\n\n"])[1] == b"\xefdata: a\n\n"
+    assert events_of([sse.BOM + b'{"error":1}'])[1] == b'{"error":1}'
 
 
 def test_splitter_reads_mixed_line_ends():
@@ -49,7 +58,7 @@ def test_splitter_reads_mixed_line_ends():
 
 @given(st.lists(st.binary(max_size=12) | st.sampled_from([b"\r", b"\n", b"\r\n", b"data: ", b"\n\n"])))
 def test_splitter_loses_and_adds_no_byte(pieces):
-    assert events_of(pieces)[1] == b"".join(pieces)
+    assert events_of(pieces)[1] == b"".join(pieces).removeprefix(sse.BOM)
 
 
 @given(
