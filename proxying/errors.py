@@ -371,9 +371,15 @@ def _failed_response(error: GatewayError, request_id: str, number: int, response
 
 def _status_for(error: GatewayError, dialect: str) -> int:
     # Anthropic's own clients know 529 as overloaded; everyone else gets the normalised 503.
-    if dialect == "anthropic" and isinstance(error, UpstreamStatusError) and error.facts.raw_status == 529:
+    if dialect == "anthropic" and isinstance(error, UpstreamStatusError) and _is_overloaded(error.facts):
         return 529
     return error.status
+
+
+def _is_overloaded(facts: ErrorFacts) -> bool:
+    """Whether Anthropic said so: by its status, or inside a stream that had none to show yet."""
+    kind = (facts.body or {}).get("type")
+    return facts.raw_status == 529 or (facts.raw_status == 200 and kind == "overloaded_error")
 
 
 def _envelope(error: GatewayError, dialect: str, request_id: str) -> dict[str, Any]:

@@ -142,6 +142,14 @@ def test_render_passes_anthropic_errors_on_to_its_clients():
     assert render(upstream(529, body=own), "openai", "req-1")[0] == 503
 
 
+def test_overloaded_inside_a_stream_is_the_same_to_anthropics_clients():
+    """Before its first content: the client gets a status, and the event had none."""
+    own = {"type": "overloaded_error", "message": "Overloaded"}
+    inside = upstream(503, raw_status=200, body=own)
+    assert (render(inside, "anthropic", "r")[0], render(inside, "openai", "r")[0]) == (529, 503)
+    assert render(upstream(503, body=own), "anthropic", "r")[0] == 503
+
+
 @pytest.mark.parametrize(
     ("body", "error"),
     [
