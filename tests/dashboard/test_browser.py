@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from routing import services
 from routing.models import ModelPool, PoolCandidate, RoutingRevision
 from tests.dashboard import busy
 from tests.dashboard.browsing import PAGES
@@ -13,6 +14,8 @@ from tests.dashboard.conftest import switch
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 A_IN_CHAT = "candidate a/m of chat"
+
+LONG = "n" * 200
 
 
 def knob(page, name=A_IN_CHAT):
@@ -326,8 +329,21 @@ def test_no_page_is_wider_than_the_screen(visit, width):
     busy.hour()
     busy.records()
     ada = visit(viewport={"width": width, "height": 800})
+    services.save_pool(
+        canonical_model=LONG,
+        values={},
+        candidates=[{"provider_name": "c", "model": LONG, "priority": 1}],
+        actor=services.Actor("ada"),
+        source="admin",
+    )
     wide = {}
-    for path in PAGES:
+    of_long = [
+        f"/dashboard/pools/{LONG}/",
+        f"/dashboard/try/?model={LONG}",
+        f"/dashboard/switch/?switch=off:canonical_model/{LONG}",
+        f"/dashboard/nothing/{LONG}/",
+    ]
+    for path in [*PAGES, *of_long]:
         page = ada.open(path)
         over = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         if over > 0:
