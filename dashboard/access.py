@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
@@ -50,7 +52,7 @@ def refusal(request: HttpRequest, right: Right, permission: str = "") -> HttpRes
     if has_right(request.user, right) and (not permission or request.user.has_perm(permission)):
         return None
     if not request.user.is_authenticated:
-        response = redirect_to_login(request.get_full_path())
+        response = redirect_to_login(_page_of(request))
         if is_part(request):
             # A part of a page cannot become a login form: the page itself goes there.
             return HttpResponse(status=401, headers={"HX-Redirect": response["Location"]})
@@ -70,6 +72,17 @@ def why_not_undo(request: HttpRequest, changes: Iterable[Change]) -> str:
     if not has_right(request.user, Right.OPERATE):
         return READ_ONLY
     return "" if all(is_switch(change) for change in found) else NOT_CONFIGURE
+
+
+def _page_of(request: HttpRequest) -> str:
+    """Where a person is: the address, and of what was sent the page that it was sent from."""
+    if request.method in {"GET", "HEAD"}:
+        return request.get_full_path()
+    given = request.headers.get("HX-Current-URL") or request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(given, {request.get_host()}, require_https=request.is_secure()):
+        return reverse("dashboard:pools")
+    found = urlsplit(given)
+    return f"{found.path}?{found.query}" if found.query else found.path
 
 
 def is_part(request: HttpRequest) -> bool:

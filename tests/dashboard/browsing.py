@@ -39,7 +39,13 @@ PAGES = [
     "/dashboard/changes/",
 ]
 # What a page may say in the console: the notes of browser and htmx on a request that failed or was replaced.
-HARMLESS = ("Failed to load resource", "htmx:afterRequest", "htmx:sendError", "htmx:sendAbort")
+HARMLESS = (
+    "Failed to load resource",
+    "htmx:afterRequest",
+    "htmx:sendError",
+    "htmx:sendAbort",
+    "Response Status Error Code",
+)
 
 
 def database_url() -> str:

@@ -400,6 +400,32 @@ def test_read_only_users_press_in_vain_and_see_why(visit):
 
 
 def test_everything_works_without_scripts(visit):
+def test_a_form_from_before_another_login_changes_nothing_and_says_so(visit):
+    from playwright.sync_api import expect
+
+    ada = visit()
+    page = ada.open("/dashboard/")
+    unfold(page, "chat")
+    knob(page).click()
+    page.get_by_label("Reason").fill("too late")
+    ada.context.clear_cookies(name="csrftoken")
+    page.get_by_role("button", name="Disable", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("Nothing was changed")
+    assert "not known" not in page.get_by_role("alert").inner_text()
+    shows(page, A_IN_CHAT, on=True)
+
+
+def test_a_session_that_ended_meanwhile_leads_back_to_the_page(visit):
+    ada = visit()
+    page = ada.open("/dashboard/?q=chat")
+    unfold(page, "chat")
+    knob(page).click()
+    page.get_by_label("Reason").fill("too late")
+    ada.context.clear_cookies(name="sessionid")
+    page.get_by_role("button", name="Disable", exact=True).click()
+    page.wait_for_url("**/admin/login/?next=/dashboard/%3Fq%3Dchat")
+
+
     from playwright.sync_api import expect
 
     page = visit(java_script_enabled=False).open("/dashboard/")

@@ -212,6 +212,28 @@ def test_a_forged_post_is_refused(gateway, ada):
     assert RoutingRevision.objects.count() == 0
 
 
+def test_a_form_that_is_refused_says_that_nothing_was_changed(gateway, ada):
+    ada.handler.enforce_csrf_checks = True
+    answer = ada.post(URL, {"switch": f"off:{KEYS[2]}"})
+    assert answer.status_code == 403
+    assert "Nothing was changed" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("headers", "back"),
+    [
+        ({"Referer": "http://testserver/dashboard/providers/?q=a"}, "/dashboard/providers/%3Fq%3Da"),
+        ({"HX-Request": "true", "HX-Current-URL": "http://testserver/dashboard/"}, "/dashboard/"),
+        ({"Referer": "https://elsewhere.example/dashboard/x"}, "/dashboard/"),
+        ({}, "/dashboard/"),
+    ],
+)
+def test_after_the_login_a_stranger_is_back_where_the_switch_is(people, gateway, headers, back):
+    answer = people["stranger"].post(URL, {"switch": f"off:{KEYS[2]}"}, headers=headers)
+    where = answer.headers.get("HX-Redirect") or answer["Location"]
+    assert where == f"/admin/login/?next={back}"
+
+
 def test_a_dialog_tells_the_worst_first_and_how_many_pools_there_are(ada, gateway):
     for provider in ("a", "c"):
         switch(f"pool_candidate/chat/{provider}/m")

@@ -110,8 +110,8 @@
   });
 
   // T49: a switch shows only what the server said, so the truth comes back by reading the page again.
-  function failed(event, why) {
-    const wrote = event.detail.requestConfig?.verb !== "get";
+  function failed(event, why, refused = false) {
+    const wrote = event.detail.requestConfig?.verb !== "get" && !refused;
     note(why + (wrote ? " It is not known whether the change was made: the page shows what the gateway says." : ""));
     Sluice.refresh();
   }
@@ -120,7 +120,8 @@
   document.body.addEventListener("htmx:responseError", (event) => {
     const status = event.detail.xhr.status;
     if (status === 401) return;
-    failed(event, status === 403 ? "You may not do this, or your session is over: reload the page." : `The gateway answered ${status}.`);
+    if (status === 403) failed(event, "Nothing was changed: you may not do this, or somebody has logged in or out in another window. Reload the page.", true);
+    else failed(event, `The gateway answered ${status}.`, status < 500);
   });
 
   document.addEventListener("click", (event) => {
