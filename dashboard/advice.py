@@ -29,8 +29,16 @@ _BY_CODE: Final = {
 }
 
 
-def advice(code: str, *, attempts: int) -> str:
-    """One or two sentences; ``attempts`` is how many providers were called."""
+_BROKE_OFF: Final = frozenset({"upstream_protocol_error", "upstream_unreachable"})
+
+
+def advice(code: str, *, attempts: int, cut: bool = False) -> str:
+    """One or two sentences; ``attempts`` is how many providers were called, ``cut`` an answer that began."""
+    if cut and code in _BROKE_OFF:
+        return (
+            "The provider broke off when its answer had begun: too late for another candidate. "
+            "A client gets an error at the end of its stream."
+        )
     known = _BY_CODE.get(code)
     if known is not None:
         return known

@@ -133,7 +133,9 @@ def result(sent: tries.Sent, ready: Ready) -> dict[str, Any]:
         "trace": trace(record),
         "bars": waterfall(record),
         "headers": [(name.decode(), value.decode("latin-1")) for name, value in sent.answer.headers],
-        "advice": advice(exchange.error_code, attempts=len(exchange.attempts)) if exchange.error_code else "",
+        "advice": advice(exchange.error_code, attempts=len(exchange.attempts), cut=exchange.outcome == "cut")
+        if exchange.error_code
+        else "",
         "curl": chat_curl(ready.base_url, orjson.loads(ready.asked.body())),
         "linked": ready.may_see_record and exchange.decision is not None,
     }

@@ -84,6 +84,18 @@ def test_a_try_is_stopped(answering, visit):
     assert (record.outcome, record.source) == ("client_gone", "try_it")
 
 
+def test_a_try_whose_answer_breaks_off_says_so(answering, visit):
+    from playwright.sync_api import expect
+
+    answering["a"].default.cut_after_pieces = 2
+    page = visit().open("/dashboard/try/?model=chat")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("#said")).to_contain_text("a/m broke off")
+    expect(page.get_by_role("region", name="Answer")).to_contain_text("Hello ")
+    sent = page.get_by_role("region", name="What was sent")
+    expect(sent).to_contain_text("too late for another candidate")
+
+
 def test_a_failing_try_says_what_to_do(visit):
     from playwright.sync_api import expect
 

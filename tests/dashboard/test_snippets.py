@@ -74,3 +74,9 @@ def test_the_sdk_snippet_is_python_with_the_models_very_name():
 )
 def test_advice_is_about_the_code_or_about_who_refused(code, attempts, begins):
     assert advice(code, attempts=attempts).startswith(begins)
+
+
+def test_an_answer_that_broke_off_is_no_matter_of_configuration():
+    assert "base URL" in advice("upstream_protocol_error", attempts=1)
+    assert advice("upstream_protocol_error", attempts=1, cut=True).startswith("The provider broke off")
+    assert advice("upstream_timeout", attempts=1, cut=True).startswith("The provider was too slow")

@@ -10,6 +10,7 @@
   const ASKED = ["model", "session_id", "user_path", "api_key_id", "assume"];
   let underWay = null; // the controller of the request that runs
   let served = ""; // who answers it
+  let broke = false; // whether it ended with an error
 
   // The page's own fields are newer than the hidden ones that the server wrote for browsers without scripts.
   function typed() {
@@ -66,7 +67,7 @@
     let ended = false;
     for await (const [name, data] of events(got.body)) {
       if (name === "head" && data.served) served = data.served;
-      else if (name === "said") say(data);
+      else if (name === "said") { say(data); broke ||= data.kind === "error"; }
       else if (name === "end") {
         ended = true;
         document.getElementById("sent").innerHTML = data.html;
@@ -98,6 +99,7 @@
     const seconds = () => `${((performance.now() - began) / 1000).toFixed(1)} s`;
     const tell = () => { progress.textContent = `${served ? `${served} is answering` : "Waiting for the first content"} … ${seconds()}`; };
     served = "";
+    broke = false;
     answer.replaceChildren();
     document.getElementById("sent").replaceChildren();
     form.querySelector(".alert")?.remove();
@@ -107,7 +109,7 @@
     let outcome;
     try {
       await run(mine.signal);
-      outcome = served ? `${served} answered, ${seconds()}.` : `No answer, ${seconds()}.`;
+      outcome = served && broke ? `${served} broke off, ${seconds()}.` : served ? `${served} answered, ${seconds()}.` : `No answer, ${seconds()}.`;
     } catch (error) {
       outcome = mine.signal.aborted
         ? "Stopped: the gateway hangs up on the provider, and the record says “client gone”."
