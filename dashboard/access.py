@@ -103,4 +103,5 @@ def common(request: HttpRequest, name: str) -> dict[str, Any]:
         "may_operate": may,
         "why_not": "" if may else READ_ONLY,
         "switch_url": reverse("dashboard:switch"),
+        "requests_url": reverse("dashboard:requests"),
     }

@@ -14,7 +14,6 @@ from tests.dashboard.conftest import switch
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 A_IN_CHAT = "candidate a/m of chat"
-
 LONG = "n" * 200
 
 
@@ -328,7 +327,6 @@ def test_no_page_is_wider_than_the_screen(visit, width):
     switch("pool_candidate/chat/a/m", reason="a long reason " * 20)
     busy.hour()
     busy.records()
-    ada = visit(viewport={"width": width, "height": 800})
     services.save_pool(
         canonical_model=LONG,
         values={},
@@ -336,6 +334,7 @@ def test_no_page_is_wider_than_the_screen(visit, width):
         actor=services.Actor("ada"),
         source="admin",
     )
+    ada = visit(viewport={"width": width, "height": 800})
     wide = {}
     of_long = [
         f"/dashboard/pools/{LONG}/",
@@ -399,7 +398,6 @@ def test_read_only_users_press_in_vain_and_see_why(visit):
     expect(page.locator("#said")).to_have_text("Nothing here to switch that way.")
 
 
-def test_everything_works_without_scripts(visit):
 def test_a_form_from_before_another_login_changes_nothing_and_says_so(visit):
     from playwright.sync_api import expect
 
@@ -426,6 +424,7 @@ def test_a_session_that_ended_meanwhile_leads_back_to_the_page(visit):
     page.wait_for_url("**/admin/login/?next=/dashboard/%3Fq%3Dchat")
 
 
+def test_everything_works_without_scripts(visit):
     from playwright.sync_api import expect
 
     page = visit(java_script_enabled=False).open("/dashboard/")

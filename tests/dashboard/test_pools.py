@@ -6,7 +6,10 @@ import re
 from html import unescape
 
 import pytest
+from django.utils import timezone
 
+from proxying.models import TrafficSlice
+from proxying.traffic import Counts, as_json
 from routing import live
 from routing.health import Circuit
 from routing.models import ModelPool, Provider
@@ -263,6 +266,15 @@ def test_of_very_many_pools_the_first_are_shown_and_the_filter_finds_the_others(
     assert [row.name for row in narrowed.context["rows"]] == [f"team-06{number}" for number in range(9)]
     providers = ada.get("/dashboard/providers/").content.decode()
     assert '<a href="/dashboard/?provider=c">61 more</a>' in providers
+
+
+def test_numbers_lead_to_the_requests_behind_them(ada, gateway):
+    ModelPool.objects.filter(pk=gateway.pk).update(canonical_model="a/b & c")
+    counts = {("a/b & c", "a", "m"): Counts(requests=3, failed=1, failovers=2)}
+    TrafficSlice.objects.create(at=timezone.now(), worker="w", pools=as_json(counts))
+    html = ada.get("/dashboard/").content.decode()
+    assert 'href="/dashboard/requests/?since=15m&amp;model=a/b%20%26%20c"' in html
+    assert '<a href="/dashboard/requests/?since=15m&amp;failover=1">2</a>' in html
 
 
 def test_problems_are_counted_in_their_own_words(ada, gateway):
