@@ -193,6 +193,13 @@ class Call:
         if not self.is_open:
             return
         self._waited()
+        try:
+            self._judge(error)
+            self.up.on_attempt(self.exchange, self.attempt)
+        finally:  # whatever a provider's words do to whoever reads them
+            self._abort()
+
+    def _judge(self, error: BaseException) -> None:
         if isinstance(error, UpstreamError):
             scrub_error(error, self.provider.api_key, self.provider.base_url)
             self.attempt.error = attempt_error(error)
@@ -202,8 +209,6 @@ class Call:
         else:
             self.attempt.error = _own_cause(error)
             self.up.health.release_trial(self.candidate.provider, self.candidate.model)
-        self.up.on_attempt(self.exchange, self.attempt)
-        self._abort()
 
     async def _send(self, request: UpstreamRequest, deadline: float) -> Response:
         timeouts: Timeouts = self.provider.timeouts

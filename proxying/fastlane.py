@@ -24,7 +24,7 @@ from proxying.errors import (
     render,
 )
 from proxying.http import CONTROLS, Answer, AnswerCutError, GatewayRequest
-from proxying.outcome import request_id
+from proxying.outcome import id_headers, request_id
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -300,9 +300,9 @@ async def answer(
     except Exception:  # the edge: nothing of it may reach the client
         log.exception("A view failed: %s %s", request.method, request.path)
         problem = GatewayError("The gateway made an error; its log says more.")
-    given_id = request_id(request.headers)
-    status, headers, body = render(problem, dialect_of(request.path), given_id)
-    headers.append((b"x-request-id", given_id.encode()))
+    given_id, dialect = request_id(request.headers), dialect_of(request.path)
+    status, headers, body = render(problem, dialect, given_id)
+    headers += id_headers(given_id, dialect)
     if methods is not None and isinstance(problem, MethodNotAllowedError):
         headers.append((b"allow", _allowed(methods).encode()))
     return Answer(status, headers, body)

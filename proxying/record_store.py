@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import orjson
-from django.db import DatabaseError, connection, models, transaction
+from django.db import DataError, IntegrityError, connection, models, transaction
 
 from proxying.models import RequestRecord
 
@@ -42,7 +42,7 @@ def write_rows(rows: Sequence[Values]) -> int:
     """
     try:
         _insert(rows)
-    except DatabaseError as error:
+    except Exception as error:
         if not _is_refusal(error):
             raise
     else:
@@ -53,7 +53,7 @@ def write_rows(rows: Sequence[Values]) -> int:
 def _is_refused(row: Values) -> bool:
     try:
         _insert([row])
-    except DatabaseError as error:
+    except Exception as error:
         if not _is_refusal(error):
             raise
         logger.error("A request record was refused: %s", type(error).__name__)  # noqa: TRY400 - holds names
@@ -61,8 +61,9 @@ def _is_refused(row: Values) -> bool:
     return False
 
 
-def _is_refusal(error: DatabaseError) -> bool:
-    return type(error).__name__ in {"DataError", "IntegrityError"}
+def _is_refusal(error: Exception) -> bool:
+    """Whether it is about values, a driver's own errors included: another try would end the same."""
+    return isinstance(error, DataError | IntegrityError | ValueError | TypeError | OverflowError)
 
 
 def _insert(rows: Sequence[Values]) -> None:

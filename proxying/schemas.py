@@ -26,7 +26,8 @@ def parse_body(raw: bytes, endpoint: Endpoint) -> ClientBody:
 
     Raises:
         InvalidJSONError: it is empty, malformed (with the place), or not an object.
-        InvalidRequestError: ``model`` is missing, blank, not a string, or stands twice.
+        InvalidRequestError: ``model`` is missing, blank, not a string, or stands twice; or ``stream`` is
+            neither true nor false.
         NoCandidateError: ``model`` is longer than any name.
     """
     if not raw.strip():
@@ -42,6 +43,9 @@ def parse_body(raw: bytes, endpoint: Endpoint) -> ClientBody:
     if "model" not in data and endpoint in _DEFAULT_MODELS:
         raw = _with_model(raw, data, _DEFAULT_MODELS[endpoint])
     data["model"] = model_of(data.get("model"))
+    if not isinstance(data.get("stream"), bool | None):
+        # A lenient provider would stream, which looks like a broken answer where none was expected.
+        raise InvalidRequestError("The field 'stream' must be true or false.", param="stream")
     plain = splice.is_plain(raw)
     if not plain:
         splice.refuse_duplicates(list(splice.scan_members(raw, raw.index(b"{"))))

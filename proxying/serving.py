@@ -14,6 +14,7 @@ from proxying.errors import (
     AuthenticationError,
     ClientGoneError,
     GatewayError,
+    InvalidRequestError,
     render,
 )
 from proxying.forward import forward
@@ -119,7 +120,14 @@ def _bounded(key: str) -> str:
 
 
 async def read_json(request: GatewayRequest, endpoint: Endpoint, runtime: Runtime) -> ClientBody:
-    """Read a whole JSON body."""
+    """Read a whole JSON body.
+
+    Raises:
+        InvalidRequestError: it is compressed.
+        Everything that ``parse_body`` raises.
+    """
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise InvalidRequestError("The body must not be compressed: leave out the header Content-Encoding.")
     return parse_body(await request.read_body(runtime.max_body_bytes), endpoint)
 
 

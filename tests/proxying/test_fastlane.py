@@ -175,3 +175,10 @@ async def test_lane_waits_for_a_client_that_is_still_sending(pieces, waits):
     await asyncio.wait_for(lane(scope, receive, send), 1)
     last = [(b"no", True, 2), (b"", False, 0)] if waits else [(b"no", False, 0)]
     assert sent[1:] == last
+
+
+async def test_refusals_have_the_id_by_the_name_that_the_dialect_reads():
+    for path, names in (("/v1/messages", {b"x-request-id", b"request-id"}), ("/v1/get", {b"x-request-id"})):
+        sent = await run({path: {"GET": echo}}, path)
+        ids = [value for name, value in sent[0]["headers"] if name in {b"x-request-id", b"request-id"}]
+        assert ({name for name, _ in sent[0]["headers"]} & names, len(ids)) == (names, len(names))

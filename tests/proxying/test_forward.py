@@ -235,3 +235,24 @@ async def test_a_fault_of_our_own_in_a_stream_ends_it_with_an_error_event(upstre
         "internal_error",
         "internal_error",
     )
+
+
+async def test_compressed_body_is_refused_in_words(upstream) -> None:
+    async with serving(table({"a": await upstream()})) as gateway:
+        got = await gateway.chat(headers={"content-encoding": "gzip"})
+    assert (got.status, got.error["code"], "Content-Encoding" in got.error["message"]) == (
+        400,
+        "invalid_request",
+        True,
+    )
+
+
+async def test_fault_in_reading_an_error_gives_the_providers_place_back(upstream, monkeypatch) -> None:
+    def odd(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr("proxying.attempt.scrub_error", odd)
+    first = await upstream(status=503, body=ERROR)
+    async with serving(table({"a": first}, providers={"a": {"max_in_flight": 1}})) as gateway:
+        assert [(await gateway.chat()).status for _ in range(3)] == [500] * 3
+        assert gateway.runtime.health.in_flight() == {}

@@ -247,9 +247,13 @@ def test_words_that_no_database_takes_cost_no_record() -> None:
 
 
 @pytest.mark.django_db
-def test_refused_row_is_counted_and_the_others_are_stored() -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("status", None), ("prompt_tokens", 2**70), ("attempts", [object()])]
+)
+def test_refused_row_is_counted_and_the_others_are_stored(name: str, value: object) -> None:
+    """By the database or by its driver."""
     rows = [record_values(exchange(number)) for number in range(3)]
-    rows[1]["status"] = None
+    rows[1][name] = value
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("proxying.record_store.logger.error", lambda *_: None)
         lost = write_rows(rows)

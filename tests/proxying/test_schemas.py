@@ -42,6 +42,20 @@ def test_parse_body_needs_a_model(raw):
     assert (caught.value.status, caught.value.code, caught.value.param) == (400, "missing_model", "model")
 
 
+@pytest.mark.parametrize("value", ["true", 1, 0, "", {}, []])
+def test_parse_body_refuses_what_is_neither_stream_nor_none(value):
+    raw = json.dumps({"model": "a", "stream": value}).encode()
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_body(raw, Endpoint.CHAT)
+    assert (caught.value.code, caught.value.param) == ("invalid_request", "stream")
+
+
+@pytest.mark.parametrize("value", [True, False, None])
+def test_parse_body_takes_a_stream_or_none(value):
+    raw = json.dumps({"model": "a", "stream": value}).encode()
+    assert parse_body(raw, Endpoint.CHAT).wants_stream is (value is True)
+
+
 def test_parse_body_refuses_two_models():
     with pytest.raises(InvalidRequestError) as caught:
         parse_body(b'{"model":"a","model":"b"}', Endpoint.CHAT)
