@@ -9,40 +9,22 @@ import orjson
 from proxying import sse
 from proxying.adapters.anthropic_errors import read_error_in_answer
 from proxying.adapters.anthropic_usage import merge_usage, read_usage
-from proxying.adapters.base import Usage
 from proxying.adapters.openai_errors import error_object
-from proxying.errors import UpstreamError, UpstreamProtocolError, UpstreamStatusError
+from proxying.adapters.relay import Relay, event_object
+from proxying.errors import UpstreamProtocolError, UpstreamStatusError
 
 STOP: Final = sse.encode_event(b'{"type":"message_stop"}', b"message_stop")
 # Blocks that begin empty: their content comes with the deltas. All others say something by beginning.
 _EMPTY_STARTS: Final = ("text", "thinking")
 
 
-class AnthropicStream:
+class AnthropicStream(Relay):
     """One streamed answer for a client of the same dialect. Every event leaves with its ``event:`` line."""
 
     def __init__(self, *, max_event_bytes: int = sse.MAX_EVENT_BYTES) -> None:
-        self.has_content = False
-        self.finished = False
-        self.usage = Usage()
-        self._splitter = sse.Splitter(max_event_bytes)
+        super().__init__(max_event_bytes=max_event_bytes)
         self._counts: dict[str, Any] = {}
         self._has_stop_reason = False
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Take a piece of the upstream body; answer what may go to the client now."""
-        if self._is_over():
-            return b""
-        kept: list[bytes] = []
-        try:
-            for block in self._splitter.feed(chunk):
-                kept.append(self._read(block))
-                if self._is_over():
-                    break
-        except UpstreamError as error:
-            error.partial = b"".join(kept)
-            raise
-        return kept[0] if len(kept) == 1 else b"".join(kept)
 
     def end(self) -> bytes:
         """The upstream body ended; answer what is missing of a complete stream."""
@@ -63,9 +45,6 @@ class AnthropicStream:
         self.finished = True
         return closing
 
-    def _is_over(self) -> bool:
-        return self.finished
-
     def _read_rest(self, rest: bytes) -> bytes:
         """What stands after the last blank line: an event without one, or a plain error body."""
         error = _bare_error(rest)
@@ -75,16 +54,10 @@ class AnthropicStream:
         return self._read(block) if sse.parse_event(block) is not None else b""
 
     def _read(self, block: bytes) -> bytes:
-        """Take note of one block; answer it as the client gets it."""
         event = sse.parse_event(block)
         if event is None:
             return block
-        try:
-            data = orjson.loads(event.data)
-        except orjson.JSONDecodeError as error:
-            raise UpstreamProtocolError("The provider sent an event that is not JSON.") from error
-        if not isinstance(data, dict):
-            raise UpstreamProtocolError("The provider sent an event that is not an object.")
+        data = event_object(event.data)
         kind = data.get("type")
         if kind == "error" or event.name == b"error" or data.get("error"):
             raise UpstreamStatusError(read_error_in_answer(error_object(data) or {"message": ""}))

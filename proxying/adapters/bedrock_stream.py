@@ -21,6 +21,7 @@ from proxying.adapters.bedrock_answer import (
     reasoning,
 )
 from proxying.adapters.bedrock_errors import read_exception
+from proxying.adapters.relay import event_object
 from proxying.errors import UpstreamError, UpstreamProtocolError, UpstreamStatusError
 
 Data = dict[str, Any]
@@ -81,9 +82,9 @@ class BedrockStream:
         kind = headers.get("message-type")
         if kind == "event":
             handler = _HANDLERS.get(headers.get("event-type", ""))
-            return b"" if handler is None else handler(self, _object(message.payload))
+            return b"" if handler is None else handler(self, event_object(message.payload))
         if kind == "exception":
-            facts = read_exception(headers.get("exception-type", ""), _object(message.payload))
+            facts = read_exception(headers.get("exception-type", ""), event_object(message.payload))
             raise UpstreamStatusError(facts)
         if kind == "error":
             said = {"message": headers.get("error-message", "")}
@@ -185,16 +186,6 @@ _HANDLERS: Final[Mapping[str, Callable[[BedrockStream, Data], bytes]]] = {
     "messageStop": BedrockStream._stop,
     "metadata": BedrockStream._metadata,
 }
-
-
-def _object(payload: bytes) -> Data:
-    try:
-        data = orjson.loads(payload)
-    except orjson.JSONDecodeError as error:
-        raise UpstreamProtocolError("The provider sent an event that is not JSON.") from error
-    if not isinstance(data, dict):
-        raise UpstreamProtocolError("The provider sent an event that is not an object.")
-    return data
 
 
 def _member(data: Data, name: str) -> Data:

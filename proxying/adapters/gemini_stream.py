@@ -14,6 +14,7 @@ from proxying.adapters.gemini_usage import chat_usage, settle
 from proxying.adapters.json_text import answer_text
 from proxying.adapters.openai_errors import error_object, read_error_in_answer
 from proxying.adapters.openai_stream import refuse_bare_error
+from proxying.adapters.relay import event_object
 from proxying.errors import UpstreamError, UpstreamProtocolError, UpstreamStatusError
 
 
@@ -83,12 +84,7 @@ class GeminiStream:
         event = sse.parse_event(block)
         if event is None or event.data == b"[DONE]":  # Gemini sends none, a proxy before it may
             return
-        try:
-            data = orjson.loads(event.data)
-        except orjson.JSONDecodeError as error:
-            raise UpstreamProtocolError("The provider sent an event that is not JSON.") from error
-        if not isinstance(data, dict):
-            raise UpstreamProtocolError("The provider sent an event that is not an object.")
+        data = event_object(event.data)
         if data.get("error"):
             raise UpstreamStatusError(read_error_in_answer(error_object(data) or {"message": ""}))
         pieces = self._reader.read(data)

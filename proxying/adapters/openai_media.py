@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
-
 from proxying import sse
 from proxying.adapters.base import ClientBody, ParsedAnswer, StreamTranslator, Usage
 from proxying.adapters.json_text import object_of
 from proxying.adapters.openai_errors import error_object, read_error_in_answer
 from proxying.adapters.openai_stream import refuse_bare_error
 from proxying.adapters.openai_usage import read_usage
+from proxying.adapters.relay import event_object
 from proxying.errors import UpstreamError, UpstreamProtocolError, UpstreamStatusError
 from routing.types import Endpoint
 
@@ -182,12 +181,7 @@ class EventRelay:
         if event.data == b"[DONE]":
             self.finished = self.has_content
             return
-        try:
-            data = orjson.loads(event.data)
-        except orjson.JSONDecodeError as error:
-            raise UpstreamProtocolError("The provider sent an event that is not JSON.") from error
-        if not isinstance(data, dict):
-            raise UpstreamProtocolError("The provider sent an event that is not an object.")
+        data = event_object(event.data)
         if data.get("error") or event.name == b"error" or "error" in {data.get("object"), data.get("type")}:
             raise UpstreamStatusError(read_error_in_answer(error_object(data) or {"message": ""}))
         if isinstance(data.get("usage"), dict):

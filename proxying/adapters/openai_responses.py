@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import orjson
-
 from proxying import sse
-from proxying.adapters.base import Progress, Usage
+from proxying.adapters.base import Progress
 from proxying.adapters.openai_errors import error_object, read_error_in_answer
 from proxying.adapters.openai_stream import refuse_bare_error
 from proxying.adapters.openai_usage import read_usage
-from proxying.errors import UpstreamError, UpstreamProtocolError, UpstreamStatusError
+from proxying.adapters.relay import Relay, event_object
+from proxying.errors import UpstreamProtocolError, UpstreamStatusError
 
 _ENDS: Final = frozenset({"response.completed", "response.incomplete"})
 _FAILURES: Final = frozenset({"error", "response.failed"})
@@ -40,31 +39,12 @@ def check_answer(data: dict[str, Any]) -> None:
         raise UpstreamProtocolError("The provider's answer has no 'output'.")
 
 
-class ResponsesStream:
+class ResponsesStream(Relay):
     """One streamed answer for a client of the same dialect; no ``[DONE]`` ends it, but its last event."""
 
     def __init__(self, *, max_event_bytes: int = sse.MAX_EVENT_BYTES) -> None:
-        self.has_content = False
-        self.finished = False
-        self.usage = Usage()
+        super().__init__(max_event_bytes=max_event_bytes)
         self.progress = Progress()
-        self._splitter = sse.Splitter(max_event_bytes)
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Take a piece of the upstream body; answer what may go to the client now."""
-        if self._is_over():
-            return b""
-        kept: list[bytes] = []
-        try:
-            for block in self._splitter.feed(chunk):
-                self._read(block)
-                kept.append(block)
-                if self._is_over():
-                    break
-        except UpstreamError as error:
-            error.partial = b"".join(kept)
-            raise
-        return kept[0] if len(kept) == 1 else b"".join(kept)
 
     def end(self) -> bytes:
         """The upstream body ended; answer its last event, when the blank line behind it is missing."""
@@ -73,31 +53,23 @@ class ResponsesStream:
         rest = self._splitter.rest()
         if rest.strip():
             refuse_bare_error(rest)
-            block = rest.rstrip(b"\r\n") + b"\n\n"
-            self._read(block)
+            block = self._read(rest.rstrip(b"\r\n") + b"\n\n")
             if self._is_over():
                 return block
         raise UpstreamProtocolError("The provider's stream ended before the answer was complete.")
 
-    def _is_over(self) -> bool:
-        return self.finished
-
-    def _read(self, block: bytes) -> None:
+    def _read(self, block: bytes) -> bytes:
         event = sse.parse_event(block)
         if event is None:
-            return
-        try:
-            data = orjson.loads(event.data)
-        except orjson.JSONDecodeError as error:
-            raise UpstreamProtocolError("The provider sent an event that is not JSON.") from error
-        if not isinstance(data, dict):
-            raise UpstreamProtocolError("The provider sent an event that is not an object.")
+            return block
+        data = event_object(event.data)
         kind = data.get("type") or ("error" if data.get("error") else None)
         if not isinstance(kind, str):
             raise UpstreamProtocolError("The provider sent an event without a type.")
         if kind in _FAILURES or event.name == b"error" or data.get("error"):
             raise UpstreamStatusError(read_error_in_answer(_error_in(data)))
         self._note(kind, data)
+        return block
 
     def _note(self, kind: str, data: dict[str, Any]) -> None:
         number = data.get("sequence_number")

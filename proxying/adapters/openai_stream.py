@@ -7,10 +7,11 @@ from typing import Any, Final
 import orjson
 
 from proxying import sse
-from proxying.adapters.base import ClientBody, Usage
+from proxying.adapters.base import ClientBody
 from proxying.adapters.openai_errors import error_object, read_error_in_answer
 from proxying.adapters.openai_usage import read_usage
-from proxying.errors import UpstreamError, UpstreamProtocolError, UpstreamStatusError
+from proxying.adapters.relay import Relay, event_object
+from proxying.errors import UpstreamProtocolError, UpstreamStatusError
 from routing.types import Endpoint
 
 # What of a delta is content; a role, a name or a channel alone is not.
@@ -27,7 +28,7 @@ _CONTENT_KEYS: Final = (
 )
 
 
-class OpenAIStream:
+class OpenAIStream(Relay):
     """One streamed answer for a client of the same dialect.
 
     Only one thing is ever taken out: the chunk with ``choices: []`` and a usage object, when it was the
@@ -37,30 +38,11 @@ class OpenAIStream:
     def __init__(
         self, request: ClientBody, *, hides_usage: bool, max_event_bytes: int = sse.MAX_EVENT_BYTES
     ) -> None:
-        self.has_content = False
-        self.finished = False
-        self.usage = Usage()
-        self._splitter = sse.Splitter(max_event_bytes)
+        super().__init__(max_event_bytes=max_event_bytes)
         self._hides_usage = hides_usage
         self._expected = _expected_choices(request)
         self._finished_choices: set[int] = set()
         self._open_choices: set[int] = set()
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Take a piece of the upstream body; answer what may go to the client now."""
-        if self._is_over():
-            return b""
-        kept: list[bytes] = []
-        try:
-            for block in self._splitter.feed(chunk):
-                if self._read(block):
-                    kept.append(block)
-                if self._is_over():
-                    break
-        except UpstreamError as error:
-            error.partial = b"".join(kept)
-            raise
-        return kept[0] if len(kept) == 1 else b"".join(kept)
 
     def end(self) -> bytes:
         """The upstream body ended; answer what is missing of a complete stream."""
@@ -70,9 +52,8 @@ class OpenAIStream:
         closing = b""
         if rest.strip():
             refuse_bare_error(rest)
-            block = rest.rstrip(b"\r\n") + b"\n\n"
             try:
-                closing = block if self._read(block) else b""
+                closing = self._read(rest.rstrip(b"\r\n") + b"\n\n")
             except UpstreamProtocolError:
                 # A cut event behind a complete answer (its usage, say) takes nothing from the answer.
                 if not self._all_choices_finished():
@@ -84,31 +65,22 @@ class OpenAIStream:
         self.finished = True
         return closing + sse.DONE
 
-    def _is_over(self) -> bool:
-        return self.finished
-
-    def _read(self, block: bytes) -> bool:
-        """Take note of one block; answer whether the client gets it."""
+    def _read(self, block: bytes) -> bytes:
         event = sse.parse_event(block)
         if event is None:
-            return True
+            return block
         if event.data == b"[DONE]":
             if not self.has_content:
                 raise UpstreamProtocolError("The provider's stream ended without any content.")
             self.finished = True
-            return True
-        try:
-            # Parsing a usual chunk costs about 1.5 µs, no more than looking for its marks one by one.
-            data = orjson.loads(event.data)
-        except orjson.JSONDecodeError as error:
-            raise UpstreamProtocolError("The provider sent an event that is not JSON.") from error
-        if not isinstance(data, dict):
-            raise UpstreamProtocolError("The provider sent an event that is not an object.")
+            return block
+        data = event_object(event.data)
         if data.get("error") or event.name == b"error" or data.get("object") == "error":
             raise UpstreamStatusError(read_error_in_answer(error_object(data) or {"message": ""}))
-        return self._read_chunk(data)
+        return block if self._read_chunk(data) else b""
 
     def _read_chunk(self, data: dict[str, Any]) -> bool:
+        """Take note of one chunk; answer whether the client gets it."""
         choices = data.get("choices")
         if choices is not None and not isinstance(choices, list):
             raise UpstreamProtocolError("The provider sent a chunk whose choices are not a list.")
