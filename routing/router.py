@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import blake2b
 from math import inf
 from typing import Final, NamedTuple
@@ -109,7 +110,11 @@ def plan(
     evaluation = _who_may_serve(found, moment, request.caller)
     pool, chosen = found.pool, evaluation.selectable
     strategy = pool.policy.strategy
-    counted = len(chosen) > 1 and needs_ticket(strategy)
+    candidate_ids = tuple([candidate.selector for candidate in chosen])
+    counter_key = None
+    if len(chosen) > 1 and needs_ticket(strategy):
+        weights = tuple([candidate.weight for candidate in chosen])
+        counter_key = _counter_key(pool.canonical_model, candidate_ids, weights)
     made = Plan(
         requested_model=name,
         match=found,
@@ -117,9 +122,9 @@ def plan(
         policy=pool.policy,
         revision=table.revision,
         canonical_model="" if pool.synthetic else pool.canonical_model,
-        candidate_ids=tuple([candidate.selector for candidate in chosen]),
+        candidate_ids=candidate_ids,
         ranking=STRATEGIES[strategy].rank(chosen),
-        counter_key=_counter_key(pool.canonical_model, chosen) if counted else None,
+        counter_key=counter_key,
         refusal=None if chosen else _refusal(found, evaluation, request, now),
         valid_until=min(evaluation.valid_until, found.valid_until),
     )
@@ -218,9 +223,11 @@ def _pin_key(made: Plan, request: RouteRequest) -> str | None:
     return _hash(f"{len(caller_id)}:{caller_id}{len(pool)}:{pool}{len(session)}:{session}", size=16)
 
 
-def _counter_key(pool: str, candidates: tuple[Candidate, ...]) -> str:
+# The same candidates come back after most changes of health and of the table, and their key with them.
+@lru_cache(maxsize=1024)
+def _counter_key(pool: str, selectors: tuple[str, ...], weights: tuple[int, ...]) -> str:
     """A hash of the pool and its selectable candidates with their weights, in whatever order they stand."""
-    parts = sorted([f"{candidate.weight} {candidate.selector}" for candidate in candidates])
+    parts = sorted([f"{weight} {selector}" for selector, weight in zip(selectors, weights, strict=True)])
     return _hash("".join([f"{len(part)}:{part}" for part in (pool, *parts)]), size=12)
 
 
