@@ -7,6 +7,7 @@
     │   ├── InvalidJSONError, InvalidRequestError, RequestTooLargeError, RequestTimeoutError,
     │   ├── AuthenticationError, PermissionDeniedError, NotFoundError, MethodNotAllowedError
     ├── NoCandidateError             routing refused: carries the ``Refusal``
+    ├── NotReadyError                this worker has loaded no configuration yet
     ├── UploadMemoryError            other uploads hold the room that this one needs
     ├── ProviderBusyError            every candidate's provider is at its in-flight limit
     ├── UpstreamError                one attempt failed
@@ -144,6 +145,16 @@ class UploadMemoryError(GatewayError):
     status = 503
     type = "overloaded_error"
     code = "too_many_uploads"
+    permanent = False
+    retry_after_s = 1.0
+
+
+class NotReadyError(GatewayError):
+    """This worker has no configuration yet: nobody's key is known to it, and nobody's is wrong."""
+
+    status = 503
+    type = "overloaded_error"
+    code = "not_ready"
     permanent = False
     retry_after_s = 1.0
 

@@ -15,6 +15,7 @@ from proxying.errors import (
     ClientGoneError,
     GatewayError,
     InvalidRequestError,
+    NotReadyError,
     render,
 )
 from proxying.forward import forward
@@ -90,10 +91,17 @@ def error_answer(error: GatewayError, dialect: str, given_id: str) -> Answer:
 
 
 def caller_of(headers: Mapping[str, str], runtime: Runtime) -> Caller:
-    """The owner of the request's key."""
+    """The owner of the request's key.
+
+    Raises:
+        AuthenticationError: there is none.
+        NotReadyError: nobody knows, as there is no configuration yet.
+    """
     try:
         return authenticate(headers, runtime.table().callers, runtime.caller_rules, time.time())
     except AuthenticationError:
+        if not runtime.is_loaded:  # started while the database was away: every key is unknown
+            raise NotReadyError("This worker has not loaded its configuration yet.") from None
         runtime.metrics.unauthenticated.inc()
         raise
 

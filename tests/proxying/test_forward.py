@@ -256,3 +256,15 @@ async def test_fault_in_reading_an_error_gives_the_providers_place_back(upstream
     async with serving(table({"a": first}, providers={"a": {"max_in_flight": 1}})) as gateway:
         assert [(await gateway.chat()).status for _ in range(3)] == [500] * 3
         assert gateway.runtime.health.in_flight() == {}
+
+
+async def test_worker_without_a_configuration_calls_no_key_wrong(upstream, monkeypatch) -> None:
+    """One that was started while the database was away: its clients are to ask again."""
+    async with serving(table({"a": await upstream()})) as gateway:
+        gateway.table = replace(gateway.table, callers={}, pools={}, providers={})
+        monkeypatch.setattr(type(gateway.runtime), "is_loaded", False)
+        for got in (await gateway.chat(), await gateway.call("GET", "/v1/models")):
+            assert (got.status, got.error["code"], got.headers["retry-after"]) == (503, "not_ready", "1")
+            assert "x-should-retry" not in got.headers
+        monkeypatch.setattr(type(gateway.runtime), "is_loaded", True)
+        assert (await gateway.chat()).error["code"] == "invalid_api_key"
