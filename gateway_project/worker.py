@@ -29,8 +29,7 @@ SUCCESSION_S: Final = 5.0
 # What the master waits longer than the worker: for lifespan's end, which writes the last records.
 LIFESPAN_END_S: Final = 15
 _TURN_S: Final = 0.1
-_M_MMAP_THRESHOLD: Final = -3  # of malloc.h
-_LARGE_BYTES: Final = 262_144
+_RETURN_EVERY_S: Final = 10.0
 
 
 class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
@@ -89,6 +88,7 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships 
         self.is_draining = False
         self.alive: bool = True
         self._has_begun = False
+        self._returns_at = 0.0
         self._listen_s = 0.0
         self._main_task: asyncio.Task[Any] | None = None
         self.keepalive_s: float = self.cfg.keepalive
@@ -100,7 +100,6 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships 
         """Run the worker, in its own process from here on."""
         # The worker makes its protocols by this name; it has no other seam.
         gasgi.ASGIProtocol = connection_of
-        _return_large_buffers()
         super().init_process()
 
     def load_wsgi(self) -> None:
@@ -158,6 +157,9 @@ class DrainingWorker(gasgi.ASGIWorker):  # type: ignore[misc]  # gunicorn ships 
             for sock in self.sockets:
                 sock.sock.listen(self.cfg.backlog)
         self._has_begun = True
+        if self.loop.time() >= self._returns_at:
+            self._returns_at = self.loop.time() + _RETURN_EVERY_S
+            self.loop.run_in_executor(None, _return_memory)
         super().notify()
 
     def handle_exit_signal(self) -> None:
@@ -224,11 +226,12 @@ def _speaks_plainly(cfg: Any) -> bool:
     return not (cfg.is_ssl or cfg.accesslog or cfg.proxy_protocol != "off" or cfg.protocol != "http")
 
 
-def _return_large_buffers() -> None:
-    """Let the memory of large bodies go back to the system as soon as they are done with.
+def _return_memory() -> None:
+    """Give what is free in the heap back to the system, where the C library knows how to.
 
-    glibc raises the size from which it does so with every large buffer that is freed, and then keeps the most
-    that was ever in use: 256 bodies of 500 KB at once left a worker at 500 MB.
+    glibc keeps the most that was ever in use when something small lies behind it: 256 bodies of 500 KB at
+    once left a worker at 500 MB. Mapping each large buffer by itself would help as well, but costs each
+    such body a millisecond of page faults.
     """
-    with contextlib.suppress(AttributeError, OSError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
