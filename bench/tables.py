@@ -145,6 +145,8 @@ def cpu(line: Line | None) -> str:
     """Median with the spread of the repeats."""
     if line is None or failed(line):
         return "fails"
+    if line["shape"] != "whole" and not all(row["cpu_ms_per_chunk"] for row in line["repeats"]):
+        return "–"  # nothing that it sent was a stream
     values = [row["cpu_ms"] for row in line["repeats"]]
     middle = statistics.median(values)
     spread = (max(values) - min(values)) / 2
@@ -157,7 +159,8 @@ def per_chunk(found: Found) -> str:
     line = line_of(found, "paced", 64, 300)
     if line is None or failed(line):
         return "fails"
-    return f"{line['repeats'][0]['cpu_ms_per_chunk']:.3f}"
+    value = line["repeats"][0]["cpu_ms_per_chunk"]
+    return f"{value:.3f}" if value else "–"
 
 
 def added(found: Found) -> str:
