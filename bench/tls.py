@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
-import ipaddress
 import json
 import sys
 import tempfile
@@ -17,13 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from bench import contenders, machine, measure
 from bench.contenders import OTHER_CORE, Contender, free_port
+from tests.certificates import self_signed
 
 RESULTS = Path(__file__).with_name("results")
 SHAPES = ("whole", "burst", "paced")
@@ -48,8 +43,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sluice-tls-") as folder, contextlib.ExitStack() as running:
         work = Path(folder)
-        certificate, key = make_certificate(work)
-        plain, secure = running.enter_context(provider(work, certificate, key))
+        certificate = self_signed(work, "127.0.0.1")
+        plain, secure = running.enter_context(provider(work, certificate))
+        for name in ("plain", "tls"):  # nginx keeps its files beside its configuration
+            (work / name).mkdir()
         lines = [
             running.enter_context(gateway(work, plain.url, {})),
             running.enter_context(gateway(work, secure, {"SSL_CERT_FILE": str(certificate)})),
@@ -66,42 +63,11 @@ def main() -> None:
     print(f"\n{file.relative_to(machine.ROOT)}")
 
 
-def make_certificate(work: Path) -> tuple[Path, Path]:
-    """A certificate for this machine alone, with the curve that vendors use."""
-    for name in ("plain", "tls"):
-        (work / name).mkdir()
-    secret = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(secret.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(secret, hashes.SHA256())
-    )
-    certificate, key = work / "certificate.pem", work / "key.pem"
-    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    key.write_bytes(
-        secret.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    return certificate, key
-
-
 @contextlib.contextmanager
-def provider(work: Path, certificate: Path, key: Path) -> Iterator[tuple[Contender, str]]:
+def provider(work: Path, certificate: Path) -> Iterator[tuple[Contender, str]]:
     """The fake provider, and its address with TLS."""
     port, tls_port, log = free_port(), free_port(), work / "upstream.log"
-    argv = [sys.executable, "-m", "bench.upstream", str(port), str(tls_port), str(certificate), str(key)]
+    argv = [sys.executable, "-m", "bench.upstream", str(port), str(tls_port), str(certificate)]
     with contenders.process(argv, OTHER_CORE, log):
         contenders.wait_for(f"http://127.0.0.1:{port}/stats", log)
         yield Contender("direct", f"http://127.0.0.1:{port}"), f"https://127.0.0.1:{tls_port}"

@@ -144,12 +144,12 @@ class Upstream(asyncio.Protocol):
 
 
 async def main(protocol: type[Upstream] = Upstream) -> None:
-    """Listen; with ``TLS_PORT CERTIFICATE KEY`` behind the port, with TLS on another one too."""
+    """Listen; with ``TLS_PORT CERTIFICATE`` behind the port, with TLS on another one too."""
     loop, port = asyncio.get_running_loop(), int(sys.argv[1])
     server = await loop.create_server(protocol, "127.0.0.1", port, backlog=2048)
     if len(sys.argv) > 2:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(*sys.argv[3:])
+        context.load_cert_chain(sys.argv[3])
         await loop.create_server(protocol, "127.0.0.1", int(sys.argv[2]), ssl=context, backlog=2048)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from gunicorn.asgi.protocol import ASGIProtocol
 from gunicorn.workers import gasgi
 
-from proxying.lane_connection import CUT_WITHIN_S, LaneConnection, has_input
+from proxying.lane_connection import LaneConnection, cut, has_input
 
 if TYPE_CHECKING:
     from proxying.fastlane import FastLane
@@ -64,11 +64,7 @@ class Connection(ASGIProtocol):  # type: ignore[misc]  # gunicorn ships no types
 
     async def cut(self) -> None:
         """End whatever runs here."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=CUT_WITHIN_S)
-        if self.transport is not None:
-            self.transport.abort()
+        await cut(self._task, self.transport)
 
 
 def connection_of(worker: DrainingWorker) -> asyncio.Protocol:

@@ -19,6 +19,7 @@ import httptools
 
 from proxying.fastlane import FastLane
 from proxying.lane_request import DirectRequest
+from proxying.write_flow import WriteFlow
 
 # What is more goes to the server's own protocol, whose limits are the operator's.
 MAX_HEAD_BYTES: Final = 16_384
@@ -28,7 +29,7 @@ _FEW_WAITING: Final = 4
 _MOST_WAITING: Final = 64
 # Within so much a head must end and a body get on: a line, a chunk's extension, a trailer have no other end.
 _STUCK_BYTES: Final = 65_536
-CUT_WITHIN_S: Final = 2.0
+_CUT_WITHIN_S: Final = 2.0
 _HIGH_WATER_BYTES: Final = 65_536
 _NOT_PLAIN: Final = frozenset({"upgrade", "expect", "http2-settings"})
 log: Final = logging.getLogger("sluice.connection")
@@ -59,7 +60,7 @@ class Server(Protocol):
         ...
 
 
-class LaneConnection(asyncio.Protocol):
+class LaneConnection(WriteFlow):
     """One client's connection. Requests that come before the answer to another wait for their turn."""
 
     def __init__(self, server: Server, lane: FastLane, other: Callable[[], asyncio.Protocol]) -> None:
@@ -89,7 +90,6 @@ class LaneConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._takes_no_more = False
         self._is_paused = False
-        self._writable: asyncio.Future[None] | None = None
         self._rests_from = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -102,11 +102,7 @@ class LaneConnection(asyncio.Protocol):
 
     async def cut(self) -> None:
         """End whatever runs here."""
-        if self._task is not None and not self._task.done():
-            self._task.cancel()
-            await asyncio.wait([self._task], timeout=CUT_WITHIN_S)
-        if self._transport is not None:
-            self._transport.abort()
+        await cut(self._task, self._transport)
 
     # The transport's side.
 
@@ -152,16 +148,6 @@ class LaneConnection(asyncio.Protocol):
         if self._serving is not None:
             self._serving.leave()
 
-    def pause_writing(self) -> None:
-        """Much waits to be taken by the client."""
-        self._writable = self.loop.create_future()
-
-    def resume_writing(self) -> None:
-        """It was taken, or never will be."""
-        writable, self._writable = self._writable, None
-        if writable is not None and not writable.done():
-            writable.set_result(None)
-
     # The request's side.
 
     @property
@@ -174,11 +160,6 @@ class LaneConnection(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             for piece in pieces:
                 self._transport.write(piece)
-
-    async def drained(self) -> None:
-        """Wait until the client has taken most of what was sent."""
-        if self._writable is not None:
-            await self._writable
 
     def pause(self) -> None:
         """Take nothing from the client for now."""
@@ -354,6 +335,15 @@ class LaneConnection(asyncio.Protocol):
             self._close()
         else:
             self._timer = self.loop.call_at(due, self._look_at_the_clock)
+
+
+async def cut(task: asyncio.Task[Any] | None, transport: Any) -> None:
+    """End what a connection's task does, and the connection."""
+    if task is not None and not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=_CUT_WITHIN_S)
+    if transport is not None:
+        transport.abort()
 
 
 def has_input(transport: Any) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import httptools
 
 from proxying.upstream_address import Origin
+from proxying.write_flow import WriteFlow
 
 MAX_HEADER_BYTES: Final = 65_536
 # So much of an answer waits for its reader before the provider is told to pause.
@@ -170,7 +171,7 @@ class Answer:
         return made
 
 
-class Connection(asyncio.Protocol):
+class Connection(WriteFlow):
     """One connection. ``on_free`` is told when it can take the next request, ``on_lost`` when it is no more.
 
     ``rests_from`` is the loop's time since which it has been without a request; None while it has one, or
@@ -205,7 +206,6 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._until = _NEVER
         self._writing: asyncio.Task[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
 
     # The client's side.
 
@@ -238,8 +238,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return False
         self._transport.write(piece)
-        if self._writable is not None:
-            await self._writable
+        await self.drained()
         return self._transport is not None
 
     def is_usable(self) -> bool:
@@ -287,16 +286,6 @@ class Connection(asyncio.Protocol):
             self._poll.register(
                 handle.fileno(), select.POLLRDHUP | select.POLLHUP if is_tls else select.POLLIN
             )
-
-    def pause_writing(self) -> None:
-        """Much waits to be taken by the provider."""
-        self._writable = self.loop.create_future()
-
-    def resume_writing(self) -> None:
-        """It was taken, or never will be."""
-        writable, self._writable = self._writable, None
-        if writable is not None and not writable.done():
-            writable.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         """Parse; then wake the reader once, whatever came."""
