@@ -1,4 +1,4 @@
-"""What Prometheus reads. Requests are counted in tallies, so that one costs a few look-ups and additions.
+"""What Prometheus reads. A lone worker counts requests in tallies: a few look-ups and additions for each.
 
 Labels name pools, providers and models of the configuration; never keys, callers or request ids.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -26,16 +26,18 @@ _LONGEST_LABEL: Final = 300
 # Providers rename their models over the months that a worker may live: beyond so many they count together.
 MAX_PLACES: Final = 2_000
 OTHER: Final = "(other)"
+Counting: TypeAlias = Tally | Counter
+Observing: TypeAlias = Distribution | Histogram
 
 
 @dataclass(slots=True)
 class _ExchangeChildren:
     """What one finished request touches."""
 
-    requests: Tally
-    latency: Distribution
-    first_content: Distribution
-    failovers: Tally
+    requests: Counting
+    latency: Observing
+    first_content: Observing
+    failovers: Counting
 
 
 class Metrics:
@@ -45,9 +47,9 @@ class Metrics:
         self._shared_dir = shared_dir
         self.registry = CollectorRegistry()
         self._exchanges: dict[tuple[str, ...], _ExchangeChildren] = {}
-        self._attempts: dict[tuple[str, ...], Tally] = {}
-        self._tokens: dict[tuple[str, ...], tuple[Tally, Tally, Tally]] = {}
-        # By family and labels: several of the above may count the same.
+        self._attempts: dict[tuple[str, ...], Counting] = {}
+        self._tokens: dict[tuple[str, ...], tuple[Counting, Counting, Counting]] = {}
+        # By family and labels: several of the above may count the same. Empty where workers share a page.
         self._tallies: dict[tuple[str, tuple[str, ...]], Tally] = {}
         self._distributions: dict[tuple[str, tuple[str, ...]], Distribution] = {}
         self._telling = Lock()
@@ -112,13 +114,13 @@ class Metrics:
         children = self._exchanges.get(key)
         if children is None:
             children = self._exchanges[key] = self._exchange_children(key)
-        children.requests.count += 1
+        children.requests.inc()
         children.latency.observe(exchange.latency_ms / 1000)
         self._overhead.observe(exchange.overhead_ms / 1000)
         if exchange.first_content_ms is not None:
             children.first_content.observe(exchange.first_content_ms / 1000)
         if exchange.failed_over:
-            children.failovers.count += 1
+            children.failovers.inc()
         if served is not None:
             self._count_tokens(where, exchange.usage)
 
@@ -131,7 +133,7 @@ class Metrics:
         tally = self._attempts.get(key)
         if tally is None:
             tally = self._attempts[key] = self._tally(self.attempts, key)
-        tally.count += 1
+        tally.inc()
 
     def transition(self, change: Transition) -> None:
         """Count a change of a circuit that this process saw itself."""
@@ -186,10 +188,10 @@ class Metrics:
                 self._tally(self.tokens, (*where, word)) for word in ("prompt", "completion", "cached")
             )
             tallies = self._tokens[where] = (prompt, completion, cached)
-        prompt, completion, cached = tallies
-        prompt.count += usage.prompt_tokens or 0
-        completion.count += usage.completion_tokens or 0
-        cached.count += usage.cached_tokens or 0
+        counts = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+        for tally, count in zip(tallies, counts, strict=True):
+            if count:
+                tally.inc(count)
 
     def tell(self) -> None:
         """Bring the counters and histograms up to date; any thread may."""
@@ -199,20 +201,22 @@ class Metrics:
             for distribution in list(self._distributions.values()):
                 distribution.tell()
 
-    def _tally(self, family: Counter, key: tuple[str, ...]) -> Tally:
+    def _tally(self, family: Counter, key: tuple[str, ...]) -> Counting:
         labels = tuple(map(_label, key))
+        if self._shared_dir:
+            return family.labels(*labels)
         found = self._tallies.get((family._name, labels))
         if found is None:
             found = self._tallies[family._name, labels] = Tally(family.labels(*labels))
         return found
 
-    def _distribution(
-        self, family: Histogram, key: tuple[str, ...], bounds: tuple[float, ...]
-    ) -> Distribution:
+    def _distribution(self, family: Histogram, key: tuple[str, ...], bounds: tuple[float, ...]) -> Observing:
         labels = tuple(map(_label, key))
+        child = family.labels(*labels) if labels else family
+        if self._shared_dir:
+            return child
         found = self._distributions.get((family._name, labels))
         if found is None:
-            child = family.labels(*labels) if labels else family
             found = self._distributions[family._name, labels] = Distribution(child, bounds)
         return found
 

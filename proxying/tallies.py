@@ -1,7 +1,9 @@
 """Numbers that the event loop counts with an addition, and that Prometheus is told of later.
 
 prometheus-client takes a lock for each increment, and a histogram asks one bound after the other: ten of them
-were a fifteenth of a request. The event loop's thread counts; whoever tells may be another thread.
+were a fifteenth of a request. The event loop's thread counts; whoever tells may be another thread. They stand
+in for the counters and histograms of a process whose page only it writes: what several workers put together
+has to be where the others find it.
 """
 
 from __future__ import annotations
@@ -15,16 +17,20 @@ from prometheus_client import Counter, Histogram
 class Tally:
     """A count that only grows."""
 
-    __slots__ = ("_child", "_told", "count")
+    __slots__ = ("_child", "_count", "_told")
 
     def __init__(self, child: Counter) -> None:
-        self.count = 0
+        self._count = 0
         self._told = 0
         self._child = child
 
+    def inc(self, amount: int = 1) -> None:
+        """Count so many."""
+        self._count += amount
+
     def tell(self) -> None:
         """Bring the counter up to date."""
-        count = self.count
+        count = self._count
         if count != self._told:
             self._child.inc(count - self._told)
             self._told = count

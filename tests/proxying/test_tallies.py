@@ -33,7 +33,7 @@ def test_tally_tells_each_count_once() -> None:
     registry = CollectorRegistry()
     tally = Tally(Counter("seen", "Seen.", registry=registry))
     for more in (3, 0, 2):
-        tally.count += more
+        tally.inc(more)
         tally.tell()
         tally.tell()
     assert page(registry) == ["seen_total 5.0"]
